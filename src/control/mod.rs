@@ -1,0 +1,3 @@
+//! The control plane: `fracta serve` owns agents, journals and backends; everything else is its client.
+
+pub mod wire;

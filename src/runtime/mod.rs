@@ -1,0 +1,218 @@
+//! Runtimes: the adapters that speak the agents' own protocols.
+//!
+//! An adapter does no IO. [`Runtime`] says what to start; [`Protocol`] is a state machine that is fed
+//! what the process said ([`Input`]) and what a person wants ([`Command`]) and answers with facts
+//! ([`crate::event::Fact`]) and messages to send ([`Send`]). It never asks where the process runs nor
+//! how the bytes travel. Being pure, it is tested by replaying recordings, and is rebuilt after a
+//! restart of the control plane by feeding it the raw lines again. So it must be deterministic: the
+//! same inputs give the same facts, whatever the clock says, and whether or not the commands that
+//! caused them are fed too: what a reply means must follow from the reply (put what you need to know
+//! into the request's id).
+
+pub mod codex;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Decision, Fact};
+
+/// How an agent is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// One process for each turn.
+    #[default]
+    Batch,
+    /// One long-lived process for the session.
+    Stream,
+}
+
+impl Mode {
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Batch => "batch",
+            Mode::Stream => "stream",
+        }
+    }
+}
+
+/// Who answers the runtime's approval requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Permissions {
+    Ask,
+    Auto,
+}
+
+/// What an adapter can do. Data, shown to people as it is; a verb that is not possible here is
+/// refused before anything is touched, with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    pub batch: bool,
+    pub stream: bool,
+    /// A message into a running stream turn; `Err` says why not and what to do instead.
+    pub steer: Result<(), String>,
+    /// Approval requests reach fracta in stream mode.
+    pub approvals: bool,
+    /// A running turn can be ended while the session goes on.
+    pub interrupt: bool,
+    pub resume: bool,
+    pub mcp: bool,
+}
+
+/// What a process of a runtime needs to know. Made by the supervisor from config and agent.
+#[derive(Debug, Clone)]
+pub struct SessionSpec {
+    /// Name of the runtime entry.
+    pub runtime: String,
+    /// Executable and leading arguments; the first is already found on PATH.
+    pub command: Vec<OsString>,
+    /// CLI version as [`Runtime::probe`] found it.
+    pub cli: CliInfo,
+    pub mode: Mode,
+    /// Precedence already applied; none: the CLI's own default.
+    pub model: Option<String>,
+    pub permissions: Permissions,
+    /// The workspace.
+    pub cwd: PathBuf,
+    /// Set when the session goes on from an earlier process.
+    pub resume_token: Option<String>,
+    /// 1 for the first process of a session, then 2, …
+    pub run: u32,
+    /// OpenCode's guard; 0 = off.
+    pub step_limit: u32,
+}
+
+/// What is known about an installed CLI.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CliInfo {
+    /// As the CLI prints it, only the number (`0.169.0`).
+    pub version: Option<String>,
+    /// Features an adapter found by asking the CLI (its `--help`), in the adapter's own words.
+    pub features: BTreeMap<String, String>,
+}
+
+/// How the bytes travel, decided by the adapter from what the backend offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wire {
+    /// Lines on stdin and stdout.
+    Stdio,
+    // WebSocket and HTTP+SSE come with the backends and adapters that use them.
+}
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    pub argv: Vec<OsString>,
+    /// The adapter's own variables; later sources may override them.
+    pub env: Vec<(OsString, OsString)>,
+    pub wire: Wire,
+    /// False: stdin is `/dev/null` (batch).
+    pub stdin: bool,
+}
+
+/// What reaches an adapter from its process.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A whole line of stdout (without its end), a WebSocket text frame, or the data of an SSE event.
+    Message(&'a [u8]),
+}
+
+/// What a person (or the supervisor for one) wants of the session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Start a turn. `message` is fracta's id of the message; its delivery is reported under it.
+    StartTurn { message: String, text: String },
+    /// A message into the running turn.
+    Steer { message: String, text: String },
+    /// End the running turn; the session goes on.
+    Interrupt,
+    /// Answer a request. `answers` only where the request had questions.
+    Answer { approval: String, decision: Decision, answers: Option<serde_json::Value> },
+}
+
+/// A message for the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Send {
+    /// One message: a line on stdio (the end of line is added by the transport), a frame on WebSocket.
+    Message(Vec<u8>),
+}
+
+/// What an adapter gives back from one input or command.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Facts for the journal, in order.
+    pub facts: Vec<Fact>,
+    /// Messages for the process, in order.
+    pub sends: Vec<Send>,
+    /// What the runtime said about messages of ours: (message id, confirmed or refused with reason).
+    pub deliveries: Vec<(String, Result<(), String>)>,
+}
+
+/// Why a command cannot be carried out now. The text says why and what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// The conversation with one process: a state machine without IO.
+pub trait Protocol: std::marker::Send {
+    /// The transport is open: the handshake begins. Called once, before any input.
+    fn open(&mut self, out: &mut Output);
+
+    /// The process said something. Never fails: what is not understood becomes a `raw` fact.
+    fn input(&mut self, input: Input<'_>, out: &mut Output);
+
+    /// Carries a command out, or refuses it and changes nothing.
+    fn command(&mut self, command: &Command, out: &mut Output) -> Result<(), Refused>;
+
+    /// The session is open: turns may be started. (Batch processes are ready at once.)
+    fn ready(&self) -> bool;
+
+    /// The control plane came back and fed all that had been said: answer again what must not be
+    /// left hanging (requests that the adapter itself refuses).
+    fn resumed(&mut self, out: &mut Output);
+}
+
+/// An adapter: one CLI's protocol.
+pub trait Runtime: std::marker::Send + Sync {
+    /// The adapter's name in fracta.yaml.
+    fn adapter(&self) -> &'static str;
+
+    /// Executable when `command` is not given.
+    fn default_command(&self) -> &'static str;
+
+    /// The command that installs the CLI, for people.
+    fn install_hint(&self) -> &'static str;
+
+    fn capabilities(&self) -> Capabilities;
+
+    /// Argument lists to run, in order, to learn version and features (`[["--version"], …]`).
+    fn probes(&self) -> Vec<Vec<&'static str>>;
+
+    /// Reads the outputs (stdout and stderr together) of [`Runtime::probes`], in the same order.
+    fn probed(&self, outputs: &[String]) -> CliInfo;
+
+    /// What to start. In batch mode `prompt` is the turn's text.
+    fn launch(&self, spec: &SessionSpec, prompt: Option<&str>) -> Result<Launch, Refused>;
+
+    /// The state machine for the process that [`Runtime::launch`] described. In batch mode
+    /// `message` is the id of the prompt.
+    fn protocol(&self, spec: &SessionSpec, message: Option<&str>) -> Box<dyn Protocol>;
+
+    /// Reads the reason out of a dead process's last lines of stderr (already limited to some KiB).
+    fn failure(&self, stderr_tail: &str, exit: &crate::transport::Exit) -> String;
+}
+
+/// The adapter of a name, if this build knows it.
+pub fn adapter(name: &str) -> Option<&'static dyn Runtime> {
+    match name {
+        "codex" => None,
+        _ => None,
+    }
+}
+
+/// The adapters' names that fracta.yaml may use, whether or not this build has them.
+pub const ADAPTERS: &[&str] = &["claude", "codex", "opencode"];

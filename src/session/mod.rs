@@ -1,0 +1,3 @@
+//! Sessions: their state (a pure fold over events), and the task that drives one.
+
+pub mod state;

@@ -1,0 +1,1 @@
+//! Cutting a growing byte stream into lines with a bound.
