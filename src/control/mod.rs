@@ -1,3 +1,4 @@
 //! The control plane: `fracta serve` owns agents, journals and backends; everything else is its client.
 
+pub mod client;
 pub mod wire;
