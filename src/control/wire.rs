@@ -234,6 +234,8 @@ pub struct Prune {
 pub struct Pruned {
     pub sessions: u64,
     pub bytes: u64,
+    /// Finished agents that were left, and why (work that would be lost).
+    pub kept: Vec<String>,
 }
 
 /// `POST /v1/shutdown`.

@@ -171,6 +171,12 @@ pub trait Protocol: std::marker::Send {
     /// The session is open: turns may be started. (Batch processes are ready at once.)
     fn ready(&self) -> bool;
 
+    /// The session can never be opened (bad resume token, bad config): why. The supervisor ends the
+    /// process then.
+    fn fatal(&self) -> Option<String> {
+        None
+    }
+
     /// The control plane came back and fed all that had been said: answer again what must not be
     /// left hanging (requests that the adapter itself refuses).
     fn resumed(&mut self, out: &mut Output);

@@ -1,3 +1,7 @@
 //! Sessions: their state (a pure fold over events), and the task that drives one.
 
+pub mod entry;
+pub mod hub;
+pub mod launch;
 pub mod state;
+pub mod supervisor;

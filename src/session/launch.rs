@@ -1,0 +1,282 @@
+//! From an agent and the config to a process: which executable, which arguments, which environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::entry::Entry;
+use super::supervisor::problem;
+use crate::backend::{Backend, RunSpec, local};
+use crate::config::{self, Config, Loaded, RuntimeConfig};
+use crate::control::wire::{Code, Problem};
+use crate::runtime::{self, CliInfo, Protocol, Runtime, SessionSpec};
+use crate::store::Store;
+
+/// How long a CLI may take to say its version.
+const PROBE: Duration = Duration::from_secs(20);
+/// How much of what it says is read, in bytes.
+const PROBE_OUTPUT: usize = 256 << 10;
+
+/// Where the config is read from.
+#[derive(Debug, Clone)]
+pub struct ConfigSource {
+    /// `--config`
+    pub file: Option<PathBuf>,
+    /// Where to look for one.
+    pub cwd: PathBuf,
+}
+
+/// Makes processes out of agents.
+pub struct Launcher {
+    source: ConfigSource,
+    /// The config as last read, with the file's stamp.
+    config: RwLock<(String, Arc<Loaded>)>,
+    store: Store,
+    local: local::Local,
+}
+
+/// All that a start needs.
+pub struct Prepared {
+    pub runtime: &'static dyn Runtime,
+    pub session: SessionSpec,
+    pub run: RunSpec,
+}
+
+/// An executable that was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub path: PathBuf,
+    pub cli: CliInfo,
+}
+
+impl Launcher {
+    pub fn new(source: ConfigSource, loaded: Loaded, store: Store, local: local::Local) -> Self {
+        let stamp = loaded.file.as_deref().map(stamp).unwrap_or_default();
+        Self { source, config: RwLock::new((stamp, Arc::new(loaded))), store, local }
+    }
+
+    /// The config, read again if its file changed.
+    ///
+    /// # Errors
+    /// The file has errors now; what runs goes on.
+    pub fn config(&self) -> Result<Arc<Loaded>, Problem> {
+        let (old, loaded) = self.config.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(file) = loaded.file.as_deref() else { return Ok(loaded) };
+        let new = stamp(file);
+        if new == old {
+            return Ok(loaded);
+        }
+        let fresh = config::load(self.source.file.as_deref(), &self.source.cwd)
+            .map_err(|e| problem(Code::BadRequest, e.to_string()))?;
+        let fresh = Arc::new(fresh);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = (new, Arc::clone(&fresh));
+        Ok(fresh)
+    }
+
+    pub fn backend(&self, name: &str) -> Result<&dyn Backend, Problem> {
+        match name {
+            "local" => Ok(&self.local),
+            other => Err(problem(Code::Unsupported, format!("this version of fracta has no backend {other:?}; it has: local"))),
+        }
+    }
+
+    /// All that the next process of an agent needs.
+    pub async fn prepare(
+        &self,
+        entry: &Entry,
+        run: u32,
+        resume_token: Option<String>,
+        prompt: Option<&str>,
+    ) -> Result<Prepared, Problem> {
+        let (runtime, session, entry_env) = self.session(entry, run, resume_token).await?;
+        let launch = runtime.launch(&session, prompt).map_err(|r| problem(Code::Unsupported, r.0))?;
+        let env = environment(&launch.env, &entry_env);
+        let run = RunSpec { session_dir: entry.dir.clone(), run, cwd: session.cwd.clone(), launch, env };
+        Ok(Prepared { runtime, session, run })
+    }
+
+    /// The adapter's side of a process that runs already.
+    pub async fn conversation(
+        &self,
+        entry: &Entry,
+        run: u32,
+    ) -> Result<(&'static dyn Runtime, Box<dyn Protocol>), Problem> {
+        let token = entry.live().state.resume_token.clone();
+        let (runtime, session, _) = self.session(entry, run, token).await?;
+        Ok((runtime, runtime.protocol(&session, None)))
+    }
+
+    async fn session(
+        &self,
+        entry: &Entry,
+        run: u32,
+        resume_token: Option<String>,
+    ) -> Result<(&'static dyn Runtime, SessionSpec, Vec<(String, String)>), Problem> {
+        let record = &entry.record;
+        let loaded = self.config()?;
+        let (_, config) = loaded.config.runtime(Some(&record.runtime)).map_err(|e| problem(Code::BadRequest, e.to_string()))?;
+        let runtime = adapter(&record.adapter)?;
+        let command = command(&record.runtime, config)?;
+        let own_env = own_env(config)?;
+        let found = self.find(&command, runtime, &own_env).await?;
+        let mut argv: Vec<OsString> = command.iter().map(OsString::from).collect();
+        if let Some(first) = argv.first_mut() {
+            *first = found.path.into_os_string();
+        }
+        let session = SessionSpec {
+            runtime: record.runtime.clone(),
+            command: argv,
+            cli: found.cli,
+            mode: record.mode,
+            model: record.model.clone(),
+            permissions: config.permissions_for(record.mode),
+            cwd: record.workspace.dir.clone(),
+            resume_token,
+            run,
+            step_limit: config.step_limit,
+        };
+        Ok((runtime, session, own_env))
+    }
+
+    /// Finds a runtime's executable and what it can do; asked once for each version of the file.
+    pub async fn find(
+        &self,
+        command: &[String],
+        runtime: &dyn Runtime,
+        env: &[(String, String)],
+    ) -> Result<Found, Problem> {
+        let name = command.first().map_or("", String::as_str);
+        let path = which(name).ok_or_else(|| {
+            problem(
+                Code::Unsupported,
+                format!("{name:?} is not on PATH; install it with: {}", runtime.install_hint()),
+            )
+        })?;
+        // Leading arguments and a real file's stamp: an entry may wrap a CLI in another one.
+        let key = std::iter::once(path.display().to_string()).chain(command.iter().skip(1).cloned()).collect::<Vec<_>>().join("\u{1f}");
+        let stamp = stamp(&path);
+        let internal = |e: crate::store::StoreError| problem(Code::Internal, e.to_string());
+        if let Some(cli) = self.store.probe(&key, &stamp).await.map_err(internal)? {
+            return Ok(Found { path, cli });
+        }
+        let mut outputs = Vec::new();
+        for args in runtime.probes() {
+            outputs.push(ask_cli(&path, &command[1..], &args, env).await?);
+        }
+        let cli = runtime.probed(&outputs);
+        self.store.set_probe(&key, &stamp, &cli).await.map_err(internal)?;
+        Ok(Found { path, cli })
+    }
+}
+
+/// The adapter of a name.
+pub fn adapter(name: &str) -> Result<&'static dyn Runtime, Problem> {
+    runtime::adapter(name).ok_or_else(|| {
+        let known: Vec<_> = runtime::ADAPTERS.iter().copied().filter(|a| runtime::adapter(a).is_some()).collect();
+        problem(
+            Code::Unsupported,
+            format!("this version of fracta has no adapter for {name}; it has: {}", known.join(", ")),
+        )
+    })
+}
+
+/// A runtime's executable and leading arguments.
+pub fn command(name: &str, config: &RuntimeConfig) -> Result<Vec<String>, Problem> {
+    let adapter = config
+        .adapter
+        .or_else(|| config::Adapter::from_word(name))
+        .ok_or_else(|| problem(Code::BadRequest, format!("runtime {name:?} names no adapter")))?;
+    config.command_for(adapter, &lookup).map_err(|e| problem(Code::BadRequest, e.to_string()))
+}
+
+/// A runtime's own variables, expanded.
+pub fn own_env(config: &RuntimeConfig) -> Result<Vec<(String, String)>, Problem> {
+    config
+        .env
+        .iter()
+        .map(|(k, v)| Ok((k.clone(), v.expand(&lookup).map_err(|e| problem(Code::BadRequest, e.to_string()))?)))
+        .collect()
+}
+
+/// A variable of the control plane's own environment.
+pub fn lookup(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The names of the runtimes in a config, and which one a spawn gets that names none.
+pub fn default_runtime(config: &Config) -> Option<&str> {
+    config.runtime(None).ok().map(|(name, _)| name)
+}
+
+/// The environment of a local agent; later wins: inherited, the adapter's own, the runtime's.
+fn environment(adapter: &[(OsString, OsString)], own: &[(String, String)]) -> Vec<(OsString, OsString)> {
+    let mut all: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    all.extend(adapter.iter().cloned());
+    all.extend(own.iter().map(|(k, v)| (k.into(), v.into())));
+    // The agent must not take itself for fracta, nor for a program in the terminal that started it.
+    all.retain(|k, _| !k.to_string_lossy().starts_with("FRACTA_") && k != "TMUX" && k != "TMUX_PANE");
+    all.into_iter().collect()
+}
+
+/// Where an executable is: a path as it is given, a plain name by PATH.
+pub fn which(name: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let runs = |p: &Path| {
+        std::fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    };
+    if name.contains('/') {
+        let path = PathBuf::from(name);
+        return runs(&path).then_some(path);
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|d| d.join(name)).find(|p| p.is_absolute() && runs(p))
+}
+
+/// Tells one version of a file from another: the target of its links, size and time of change.
+fn stamp(path: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match std::fs::metadata(&real) {
+        Ok(m) => format!("{}:{}:{}:{}", real.display(), m.size(), m.mtime(), m.mtime_nsec()),
+        Err(_) => String::new(),
+    }
+}
+
+/// What a CLI prints when asked; bounded in time and size. A CLI that fails has said nothing.
+async fn ask_cli(path: &Path, leading: &[String], args: &[&str], env: &[(String, String)]) -> Result<String, Problem> {
+    let mut command = tokio::process::Command::new(path);
+    command
+        .args(leading)
+        .args(args)
+        .envs(env.iter().map(|(k, v)| (k, v)))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let asked = || format!("{} {}", path.display(), args.join(" "));
+    let mut child = command.spawn().map_err(|e| problem(Code::Unsupported, format!("cannot run {}: {e}", asked())))?;
+    let read = async {
+        let out = read_some(child.stdout.take());
+        let err = read_some(child.stderr.take());
+        let (mut out, err) = tokio::join!(out, err);
+        out.extend(err);
+        let _ = child.wait().await;
+        String::from_utf8_lossy(&out).into_owned()
+    };
+    tokio::time::timeout(PROBE, read)
+        .await
+        .map_err(|_| problem(Code::Unsupported, format!("{} gave no answer within {} s", asked(), PROBE.as_secs())))
+}
+
+async fn read_some(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> Vec<u8> {
+    use tokio::io::AsyncReadExt;
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        // What was read until an error is what it said.
+        let _ = pipe.take(PROBE_OUTPUT as u64).read_to_end(&mut bytes).await;
+    }
+    bytes
+}
