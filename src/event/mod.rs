@@ -4,6 +4,8 @@
 //! the wire an event is one JSON object on one line. Order and numbers are the journal's
 //! ([`journal`]); adapters only produce bodies.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod body;
 pub mod encode;
 pub mod journal;
