@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 pub mod lines;
+pub mod stdio;
 
 /// Longest line that is parsed, in bytes (8 MiB). A longer one is kept in `raw.jsonl` and becomes a
 /// `gap` event that says where.
