@@ -178,7 +178,9 @@ impl Check<'_, '_> {
     fn control_plane(&mut self, config: &Config) {
         let plane = &config.control_plane;
         self.http(plane.url.as_ref());
-        self.not_empty(plane.token_file.as_ref());
+        self.path(plane.token_file.as_ref());
+        self.path(config.logging.file.as_ref());
+        self.path(config.runtime.kubernetes.kubeconfig.as_ref());
         let Some(listen) = &plane.listen else { return };
         if plane.token_file.is_none() && !self.broken.contains("control_plane.token_file") {
             let message =
@@ -235,6 +237,14 @@ impl Check<'_, '_> {
     fn not_empty(&mut self, text: Option<&Text>) {
         if let Some(text) = text.filter(|t| t.raw().trim().is_empty()) {
             self.text_error(text, "is empty", Some("remove the key for the default".to_owned()));
+        }
+    }
+
+    fn path(&mut self, text: Option<&Text>) {
+        self.not_empty(text);
+        // A folder of the name `~` is nobody's wish.
+        if let Some(text) = text.filter(|t| t.raw().starts_with('~')) {
+            self.text_error(text, "`~` means nothing here", Some("write ${HOME}/…".to_owned()));
         }
     }
 

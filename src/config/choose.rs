@@ -72,7 +72,7 @@ impl Config {
         }
     }
 
-    /// `logging.file`, `agents.default_runtime` and the like, where set.
+    /// A value that may be left out, expanded.
     ///
     /// # Errors
     /// A variable in it is not set.

@@ -60,7 +60,7 @@ impl fmt::Display for Diagnostic {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct LoadError {
-    /// Never empty. Errors first found in the file come first; warnings are among them.
+    /// At least one error; warnings are among them.
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -83,6 +83,28 @@ impl std::error::Error for LoadError {}
 pub(super) struct Place {
     pub line: usize,
     pub column: usize,
+}
+
+impl Place {
+    /// Just behind a text. A lone carriage return ends a line, as in YAML.
+    pub fn after(text: &str) -> Self {
+        let widths = widths(text);
+        Self { line: widths.len(), column: widths.last().unwrap_or(&0) + 1 }
+    }
+}
+
+/// Width of each line, in characters.
+pub(super) fn widths(text: &str) -> Vec<usize> {
+    let mut widths = vec![0];
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\n' || (c == '\r' && chars.peek() != Some(&'\n')) {
+            widths.push(0);
+        } else if let Some(width) = widths.last_mut().filter(|_| c != '\r') {
+            *width += 1;
+        }
+    }
+    widths
 }
 
 /// A finding that does not yet know its file.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::agents::{Adapter, RuntimeConfig};
 use super::check;
 use super::diagnostic::{Diagnostic, LoadError, Place, Problem, Severity, finish, join};
-use super::expand::Text;
+use super::expand::{ConfigError, Text};
 use super::schema::{Backend, Config, json_schema};
 use super::walk::Walk;
 use super::yaml;
@@ -128,9 +128,7 @@ pub(super) fn decode(bytes: Vec<u8>) -> Result<String, Problem> {
         let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
         let good = String::from_utf8_lossy(good);
         let good = good.strip_prefix('\u{feff}').unwrap_or(&good);
-        let line = good.matches('\n').count() + 1;
-        let column = good.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        Problem::error(Some(Place { line, column }), "", "not UTF-8 from here on; save it as UTF-8")
+        Problem::error(Some(Place::after(good)), "", "not UTF-8 from here on; save it as UTF-8")
     })?;
     Ok(match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),
@@ -195,6 +193,14 @@ fn detect(config: &mut Config, path: Option<&OsStr>) {
 }
 
 impl Loaded {
+    /// A path of the configuration, from the project's root where it is relative.
+    ///
+    /// # Errors
+    /// A variable in it is not set.
+    pub fn path(&self, text: &Text, env: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, ConfigError> {
+        Ok(self.root.join(text.expand(env)?))
+    }
+
     /// Values whose variables `env` does not have and that have no default: errors where a spawn without
     /// options would use them, warnings elsewhere (other runtimes, tiers, the backend that is not the default).
     pub fn unset(&self, env: &dyn Fn(&str) -> Option<String>) -> Vec<Diagnostic> {

@@ -200,7 +200,7 @@ impl KeyBinding {
     }
 }
 
-/// How an agent that needs you calls; [`Notify::how`] says it in one word.
+/// How an agent that needs you calls: a word, or true for `bell` and false for `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Notify {

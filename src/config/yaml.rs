@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde_yaml::granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Span, Tag};
 
-use super::diagnostic::{Place, Problem, item, join, quote};
+use super::diagnostic::{Place, Problem, item, join, quote, widths};
 
 /// Nodes of a file, each alias counted as often as it is used.
 const MAX_NODES: usize = 20_000;
@@ -70,12 +70,12 @@ fn clip(number: &str) -> &str {
 /// Reads the one document of a text. Problems that leave the tree whole (a key given twice) are added to
 /// `problems`; others end it, and there is no tree.
 pub(super) fn parse(text: &str, problems: &mut Vec<Problem>) -> Option<Rc<Node>> {
-    let end = end_of(text);
+    let widths = widths(text);
     let mut options = Options::default();
     options.set_emit_comments(false);
     let mut parser = Parser::new_from_str_with_options(text, options);
     let mut builder =
-        Builder { end, problems, open: Vec::new(), anchors: HashMap::new(), root: None, documents: 0 };
+        Builder { widths, problems, open: Vec::new(), anchors: HashMap::new(), root: None, documents: 0 };
     while let Some(next) = parser.next_event() {
         let more = match next {
             Ok((event, span)) => builder.event(event, span),
@@ -104,13 +104,6 @@ fn tab_hint(text: &str, place: Place) -> Option<String> {
     line[..indent].contains('\t').then(|| "indent with spaces, not tabs".to_owned())
 }
 
-/// The last place of a text: just behind its last character.
-fn end_of(text: &str) -> Place {
-    let line = text.matches('\n').count() + 1;
-    let last = text.rsplit('\n').next().unwrap_or("");
-    Place { line, column: last.chars().count() + 1 }
-}
-
 /// A collection whose end has not come.
 struct Open {
     place: Place,
@@ -136,7 +129,7 @@ enum Key {
 }
 
 struct Builder<'a> {
-    end: Place,
+    widths: Vec<usize>,
     problems: &'a mut Vec<Problem>,
     open: Vec<Open>,
     /// None: the anchor's own node is still open.
@@ -148,8 +141,10 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn place(&self, mark: Marker) -> Place {
         // Places are kept within the file whatever the parser says of its end.
-        let place = Place { line: mark.line().max(1), column: mark.col() + 1 };
-        if place.line > self.end.line { self.end } else { place }
+        let line = mark.line().clamp(1, self.widths.len());
+        let width = self.widths.get(line - 1).copied().unwrap_or(0);
+        let column = if line < mark.line() { width } else { mark.col().min(width) };
+        Place { line, column: column + 1 }
     }
 
     /// False: the stream has ended.

@@ -95,7 +95,7 @@ fn files_that_are_no_configuration() {
     assert_eq!(failure(None, t.path()), "fracta.yaml: error: is UTF-16; save it as UTF-8");
 
     if !nix::unistd::geteuid().is_root() {
-        fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
         assert!(failure(None, t.path()).contains("Permission denied"));
     }
 }

@@ -77,7 +77,7 @@ fn keys_without_values_are_not_there() {
     assert_eq!(
         errors("agents: {agent_runtimes: {claude: {env: {A: }}}}"),
         [
-            "fracta.yaml:1:45: error: agents.agent_runtimes.claude.env.A: expected text, here is nothing (write \"\" for an empty text)"
+            "fracta.yaml:1:43: error: agents.agent_runtimes.claude.env.A: expected text, here is nothing (write \"\" for an empty text)"
         ]
     );
 }
@@ -92,6 +92,22 @@ fn x_keys_are_free_at_every_level_but_data_in_plain_maps() {
     let claude = c.runtime(Some("claude"), &env).unwrap();
     assert_eq!(claude.config.model_for(None, None, &env).unwrap().as_deref(), Some("big"));
     assert_eq!(c.mcp_servers["s"].headers["x-key"].raw(), "v");
+}
+
+#[test]
+fn merged_keys_yield_to_own_ones_and_to_earlier_ones() {
+    let c = good("x-a: &a {model: a, step_limit: 1}\nx-b: &b {model: b, permissions: ask}\nagents: {agent_runtimes: {claude: {step_limit: 3, <<: [*a, *b]}}}\n").config;
+    let claude = &c.agents.agent_runtimes["claude"];
+    assert_eq!(claude.model.as_ref().unwrap().raw(), "a");
+    assert_eq!((claude.step_limit, claude.permissions), (3, Some(Permissions::Ask)));
+}
+
+#[test]
+fn paths_start_at_the_root() {
+    let loaded = good("logging: {file: 'a/${SET}'}\ncontrol_plane: {token_file: /abs}\n");
+    let path = |t: &Option<crate::config::Text>| loaded.path(t.as_ref().unwrap(), &env).unwrap();
+    assert_eq!(path(&loaded.config.logging.file), loaded.root.join("a/value"));
+    assert_eq!(path(&loaded.config.control_plane.token_file), std::path::Path::new("/abs"));
 }
 
 #[test]
@@ -195,6 +211,8 @@ fn wrong_values_are_errors() {
         ("mcp_servers: {s: {url: 'http://h', env: {b: c}}}", "mcp_servers.s.env: goes with `command`"),
         ("mcp_servers: {s: {url: 'http://h', headers: {'a b': c}}}", "\"a b\" is no name of a header"),
         ("control_plane: {listen: '7411', token_file: t}", "\"7411\" is no address with a port"),
+        ("logging: {file: ~/log}", "logging.file: `~` means nothing here (write ${HOME}/…)"),
+        ("control_plane: {token_file: ''}", "control_plane.token_file: is empty"),
         ("logging: {level: verbose}", "is none of \"off\", \"error\""),
         (
             "ui: {keys: {quit: 1}}",
