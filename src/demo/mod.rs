@@ -3,5 +3,7 @@
 //!
 //! The tests and `fracta demo` share this module, so what the demo shows is what is tested.
 
+pub mod homes;
 pub mod model;
+pub mod project;
 pub mod script;

@@ -248,7 +248,14 @@ fn answer(shared: &Arc<Shared>, dialect: Box<dyn Dialect>, turn: Turn, steps: Ve
     let (tx, rx) = mpsc::channel::<io::Result<Bytes>>(PIECES);
     let player = Player { dialect, body: tx, turn, stop: shared.stop.clone() };
     tokio::spawn(player.play(steps));
-    let pieces = stream::unfold(rx, |mut rx| async move { rx.recv().await.map(|piece| (piece, rx)) });
+    let pieces = stream::unfold(rx, |mut rx| async move {
+        let piece = rx.recv().await?;
+        if piece.is_err() {
+            // A cut comes after what was said: hyper writes out when the body has nothing for it.
+            tokio::task::yield_now().await;
+        }
+        Some((piece, rx))
+    });
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
     (headers, Body::from_stream(pieces)).into_response()
 }
