@@ -23,6 +23,7 @@ async fn run(cli: &Path, args: &[&str], cwd: &Path, env: &[(String, String)]) ->
     let out = Command::new(cli)
         .args(args)
         .current_dir(cwd)
+        .env("PWD", cwd) // opencode believes PWD, not its real working folder
         .env("PATH", clis_path())
         .envs(env.iter().map(|(k, v)| (k, v)))
         .stdin(Stdio::null())
@@ -102,7 +103,8 @@ async fn opencode_runs_a_whole_turn() {
     let tools: Vec<&Value> = lines.iter().filter(|l| l["type"] == "tool_use").map(|l| &l["part"]).collect();
     assert_eq!(tools[0]["tool"], "bash");
     assert!(tools[0]["state"]["output"].as_str().unwrap().contains("out-42"), "{tools:#?}");
-    assert_eq!(p.read("notes.txt").as_deref().map(str::trim_end), Some("one\ntwo"));
+    let notes = p.read("notes.txt");
+    assert_eq!(notes.as_deref().map(str::trim_end), Some("one\ntwo"), "{tools:#?}");
     let models: Vec<String> = model.requests().iter().filter_map(|r| r.model().map(str::to_owned)).collect();
     assert!(models.iter().any(|m| m == "claude-sonnet-4-6"), "{models:?}");
 }

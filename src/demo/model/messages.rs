@@ -25,7 +25,7 @@ pub(super) fn walk(body: &Value) -> Walk {
 fn part(w: &mut Walk, role: &str, p: &Value) {
     let word = |key: &str| p[key].as_str().unwrap_or_default().to_owned();
     match (p["type"].as_str().unwrap_or_default(), role) {
-        ("text", "user") => w.user(unquoted(p["text"].as_str().unwrap_or_default())),
+        ("text", "user") => w.user(&unquoted(p["text"].as_str().unwrap_or_default())),
         ("text", "assistant") => w.entries.push(Entry::Said(word("text"))),
         ("text", _) => w.system.push(word("text")),
         ("tool_use", _) => w.entries.push(Entry::Called { id: word("id"), name: word("name") }),
@@ -38,9 +38,12 @@ fn part(w: &mut Walk, role: &str, p: &Value) {
     }
 }
 
-/// OpenCode's `run` puts a prompt that holds spaces between quotation marks.
-fn unquoted(text: &str) -> &str {
-    text.strip_prefix('"').and_then(|t| t.trim_end().strip_suffix('"')).unwrap_or(text)
+/// OpenCode's `run` puts a prompt that holds spaces between quotation marks and escapes those within.
+fn unquoted(text: &str) -> String {
+    match text.strip_prefix('"').and_then(|t| t.trim_end().strip_suffix('"')) {
+        Some(inner) => inner.replace("\\\"", "\""),
+        None => text.to_owned(),
+    }
 }
 
 /// A string, or the texts of a list of blocks.
