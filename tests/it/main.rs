@@ -1,0 +1,6 @@
+//! All integration tests: one binary, one module a part.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests are tests, too
+
+mod demo;
+mod support;
