@@ -110,8 +110,11 @@ pub struct Launch {
     /// The adapter's own variables; later sources may override them.
     pub env: Vec<(OsString, OsString)>,
     pub wire: Wire,
-    /// False: stdin is `/dev/null` (batch).
+    /// Messages go to the process while it runs. False: stdin is `/dev/null`, or [`Launch::input`].
     pub stdin: bool,
+    /// Only with `stdin: false`: what the process reads from stdin, whole, and then its end (a batch
+    /// prompt: so it is in no argument list, and has no length limit).
+    pub input: Option<Vec<u8>>,
 }
 
 /// What reaches an adapter from its process.
@@ -180,6 +183,12 @@ pub trait Protocol: std::marker::Send {
     /// The control plane came back and fed all that had been said: answer again what must not be
     /// left hanging (requests that the adapter itself refuses).
     fn resumed(&mut self, out: &mut Output);
+
+    /// Why this process can never become ready (the session could not be opened); an `error` fact
+    /// has said the same. The process may still run and should be ended.
+    fn fatal(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// An adapter: one CLI's protocol.
@@ -215,7 +224,7 @@ pub trait Runtime: std::marker::Send + Sync {
 /// The adapter of a name, if this build knows it.
 pub fn adapter(name: &str) -> Option<&'static dyn Runtime> {
     match name {
-        "codex" => None,
+        "codex" => Some(&codex::Codex),
         _ => None,
     }
 }

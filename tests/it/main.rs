@@ -1,3 +1,6 @@
-//! Integration tests: one binary, a module for each part.
+//! Integration tests, one binary: against the real CLIs, real processes, a real pseudo-terminal.
 
+mod codex_protocol;
+mod demo;
 mod shim;
+mod support;

@@ -1,0 +1,154 @@
+//! The script of `fracta demo`: it knows the demo's own contracts, and does a small piece of work for
+//! anything else that a person types.
+
+use std::time::Duration;
+
+use super::prompt::{PromptScript, rest_of};
+use super::prose;
+use crate::demo::model::{PlanMark, Script, Step, Turn};
+
+/// Long prose, streamed.
+pub const EXPLAIN: &str =
+    "Explain to a new colleague how the readings are parsed and why it is done this way.";
+/// Several commands.
+pub const SURVEY: &str = "Look around in the repository and say what is there and what is missing.";
+/// A plan that is worked off.
+pub const SUMMARY: &str = "Add a `--summary` flag that prints one line for each station. Work from a plan.";
+/// Waits for an approval.
+pub const RELEASE: &str = "Tag the release 0.2.0. Ask before you touch anything outside of the workspace.";
+/// Fails.
+pub const NIGHTLY: &str = "Compare today's readings with the archive on the build server.";
+
+/// Characters of a streamed piece and the time between two: about the pace of a real model.
+const PIECE: usize = 14;
+const PACE: Duration = Duration::from_millis(35);
+
+/// The demo's model. Directives in a prompt (see [`PromptScript`]) work here, too.
+#[derive(Debug, Default)]
+pub struct DemoScript {
+    directives: PromptScript,
+}
+
+impl DemoScript {
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Script for DemoScript {
+    fn reply(&self, turn: &Turn) -> Vec<Step> {
+        if turn.prompt.lines().any(|l| l.trim().starts_with("fracta:")) {
+            return self.directives.reply(turn);
+        }
+        let said = |contract| turn.prompt.contains(contract);
+        let steps = match () {
+            () if said(EXPLAIN) => explain(),
+            () if said(SURVEY) => survey(),
+            () if said(SUMMARY) => summary(),
+            () if said(RELEASE) => release(),
+            () if said(NIGHTLY) => nightly(),
+            () => anything(&turn.prompt),
+        };
+        rest_of(steps, turn)
+    }
+}
+
+fn say(text: impl Into<String>) -> Step {
+    Step::Text { text: text.into(), chunk: PIECE, delay: PACE }
+}
+
+fn run(command: &str) -> Step {
+    Step::Shell { command: command.to_owned() }
+}
+
+fn explain() -> Vec<Step> {
+    let body = prose::words(420);
+    vec![
+        Step::Reasoning { text: "**Reading the parser**\n\nStart with the data, then the code.".to_owned() },
+        run("sed -n 1,40p src/lib.rs"),
+        say(format!(
+            "# How readings are parsed\n\nA reading is one line: `station;tenths`. \
+             The whole of it is this:\n\n```rust\nlet (station, value) = line.split_once(';')?;\n```\n\n{body}\n\n\
+             ## In short\n\n1. One line, one reading.\n2. No floating point.\n3. Errors name their line.\n"
+        )),
+    ]
+}
+
+fn survey() -> Vec<Step> {
+    vec![
+        say("I look at the files first.\n"),
+        run("git log --oneline && ls -R src data"),
+        say("Now the size of it, and what is public.\n"),
+        run("wc -l src/*.rs && grep -n '^pub' src/lib.rs"),
+        say("And the data.\n"),
+        run("sort data/readings.txt | cut -d';' -f1 | uniq -c"),
+        say(
+            "## What is there\n\n- a parser (`src/lib.rs`) with its tests\n- a thin `main`\n- four stations of data\n\n\
+             ## What is missing\n\n- a summary for each station\n- a reading of standard input\n",
+        ),
+    ]
+}
+
+fn summary() -> Vec<Step> {
+    let plan = |done: usize| {
+        let steps = ["Write summarise()", "Add the flag", "Try it on the data"];
+        let mark = |i: usize| match i.cmp(&done) {
+            std::cmp::Ordering::Less => PlanMark::Completed,
+            std::cmp::Ordering::Equal => PlanMark::InProgress,
+            std::cmp::Ordering::Greater => PlanMark::Pending,
+        };
+        Step::Plan { steps: steps.iter().enumerate().map(|(i, s)| ((*s).to_owned(), mark(i))).collect() }
+    };
+    vec![
+        say("Three steps; I begin with the function.\n"),
+        plan(0),
+        Step::Write { path: "src/summary.rs".to_owned(), text: SUMMARY_RS.to_owned() },
+        plan(1),
+        run(
+            "sed -i.bak 's/^mod parse;/mod parse;\\nmod summary;/' src/lib.rs && rm -f src/lib.rs.bak && git diff --stat",
+        ),
+        plan(2),
+        run("cut -d';' -f1 data/readings.txt | sort | uniq -c"),
+        plan(3),
+        say("`--summary` prints one line for each station. `src/summary.rs` holds the function.\n"),
+    ]
+}
+
+fn release() -> Vec<Step> {
+    vec![
+        say("The tag is written outside of the sandbox, so I ask first.\n"),
+        Step::Ask { command: "git tag v0.2.0".to_owned(), why: "Tag the release v0.2.0?".to_owned() },
+        say("The answer is noted. The release notes are the log since the last tag.\n"),
+    ]
+}
+
+fn nightly() -> Vec<Step> {
+    vec![Step::error(500, "the archive model is not available")]
+}
+
+fn anything(prompt: &str) -> Vec<Step> {
+    vec![
+        say("I look at the state of the work first.\n"),
+        run("git status --short && git log --oneline -3"),
+        say(prose::answer(prompt)),
+    ]
+}
+
+const SUMMARY_RS: &str = "\
+//! One line for each station.
+
+use std::collections::BTreeMap;
+
+use crate::Reading;
+
+/// Lowest and highest reading of each station, in tenths of a degree.
+pub fn summarise(readings: &[Reading]) -> BTreeMap<&str, (i32, i32)> {
+    let mut out = BTreeMap::new();
+    for r in readings {
+        let range = out.entry(r.station.as_str()).or_insert((r.tenths, r.tenths));
+        range.0 = range.0.min(r.tenths);
+        range.1 = range.1.max(r.tenths);
+    }
+    out
+}
+";
