@@ -116,7 +116,8 @@ fn prefix(text: &str, max: usize) -> (&str, bool) {
 }
 
 /// Cleans text that arrives in pieces as [`block`] would clean the whole: a sequence, a `\r\n` or an
-/// overstrike may be split between pieces. Holds back at most 4 KiB.
+/// overstrike may be split between pieces (only the `_` of `_\bx` is not taken back once it is out).
+/// Holds back at most 4 KiB.
 #[derive(Debug, Default)]
 pub struct Stream {
     state: State,
@@ -242,7 +243,7 @@ impl Cleaner<'_> {
                 }
                 '\u{8}' if !self.exact => match rest.chars().next() {
                     None if !self.last => return at,
-                    next => self.overstrike(next),
+                    next => at += self.overstrike(next),
                 },
                 '\u{200c}' | '\u{200d}' => match rest.chars().next() {
                     None if !self.last => return at,
@@ -353,16 +354,19 @@ impl Cleaner<'_> {
         }
     }
 
-    /// `_\bx` and `x\bx` are how manual pages write underlined and bold; they hide nothing.
-    fn overstrike(&mut self, next: Option<char>) {
+    /// `_\bx` and `x\bx` are how manual pages write underlined and bold; they hide nothing. Returns
+    /// how many bytes of what follows are used up.
+    fn overstrike(&mut self, next: Option<char>) -> usize {
         match (self.state.prev, next) {
-            (Some(p @ '!'..='~'), Some(n @ '!'..='~')) if (p == n || p == '_') && self.out.ends_with(p) => {
+            (Some(p @ '!'..='~'), Some(n)) if p == n => return n.len_utf8(),
+            (Some('_'), Some('!'..='~')) if self.out.ends_with('_') => {
                 self.out.pop();
                 self.state.column = self.state.column.saturating_sub(1);
                 self.state.prev = Some(' ');
             }
             _ => self.picture('\u{8}'),
         }
+        0
     }
 }
 
