@@ -4,3 +4,6 @@ mod codex_protocol;
 mod demo;
 mod shim;
 mod support;
+//! All integration tests, in one binary so that they link once.
+
+mod workspace;
