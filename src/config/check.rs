@@ -62,9 +62,7 @@ impl Check<'_, '_> {
     }
 
     fn error(&mut self, place: Option<Place>, path: &str, message: impl Into<String>, hint: Option<String>) {
-        if !self.broken.contains(path) {
-            self.found.push(Problem::error(place, path, message).hint(hint));
-        }
+        self.found.push(Problem::error(place, path, message).hint(hint));
     }
 
     fn text_error(&mut self, text: &Text, message: impl Into<String>, hint: Option<String>) {

@@ -199,7 +199,7 @@ impl Builder<'_> {
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(open) = self.open.pop() {
                     let (anchor, place) = (open.anchor, open.place);
-                    let node = Rc::new(self.close(open)?);
+                    let node = Rc::new(self.close(open));
                     self.name(anchor, Some(&node));
                     self.add(node, place)?;
                 }
@@ -283,7 +283,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn close(&mut self, open: Open) -> Result<Node, Problem> {
+    fn close(&mut self, open: Open) -> Node {
         let Open { place, kind, mut size, depth, .. } = open;
         let data = match kind {
             Kind::List(items) => Data::List(items),
@@ -312,10 +312,7 @@ impl Builder<'_> {
                 Data::Map(entries)
             }
         };
-        if size > MAX_NODES {
-            return Err(Problem::error(Some(place), self.path(), format!("more than {MAX_NODES} values")));
-        }
-        Ok(Node { place, data, size, depth })
+        Node { place, data, size, depth }
     }
 }
 

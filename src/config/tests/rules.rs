@@ -234,6 +234,22 @@ fn wrong_values_are_errors() {
 }
 
 #[test]
+fn one_slip_is_one_error() {
+    for text in [
+        "agents: {agent_runtimes: {mine: {adapter: clod}}}",
+        "agents: {default_runtime: mine, agent_runtimes: {mine: 3}}",
+        "agents: {default_runtime: [], agent_runtimes: {codex: {}}}",
+        "agents: {agent_runtimes: {codex: {auth_profile: p}}}\nauth: {credentials: {profiles: {p: 1}}}",
+        "mcp_servers: {s: {url: 1}}",
+        "mcp_servers: {s: {command: [a], args: [b]}}",
+        "gateway: {url: 1, token_env: T}",
+        "control_plane: {listen: '127.0.0.1:1', token_file: 1}",
+    ] {
+        assert_eq!(errors(text).len(), 1, "{:#?}", errors(text));
+    }
+}
+
+#[test]
 fn yaml_that_is_none() {
     for (text, want) in [
         ("", "fracta.yaml: error: the file holds no settings (remove it, or write {} to use the defaults)"),
