@@ -19,6 +19,9 @@ mod notes;
 /// Most open requests, commands and patches that are kept in mind; more than this is no honest server.
 const MAX_OPEN: usize = 256;
 
+/// Most messages that are held back for a starting turn.
+const MAX_HELD: usize = 16;
+
 /// The state machine of one `codex app-server`.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -30,10 +33,13 @@ pub(super) struct Stream {
     turn: Option<String>,
     /// The turn that ended last: a late reply does not make it run again.
     ended: Option<String>,
-    /// `turn/start` was sent and not answered.
+    /// `turn/start` was sent and `turn/started` has not come. Codex has an id for the turn by then, but
+    /// says "no active turn" to who steers or interrupts it (seen with 0.169): both are held back.
     starting: bool,
-    /// A person interrupted the turn before its id was known.
+    /// A person interrupted the turn that is starting.
     interrupt: bool,
+    /// Messages steered into the turn that is starting: id and text.
+    held: Vec<(String, String)>,
     /// Open requests by fracta's approval id.
     asks: BTreeMap<String, Ask>,
     /// Requests that were refused and are still open: id as written, and method.
@@ -67,6 +73,7 @@ impl Stream {
             ended: None,
             starting: false,
             interrupt: false,
+            held: Vec::new(),
             asks: BTreeMap::new(),
             refused: BTreeMap::new(),
             commands: BTreeMap::new(),
@@ -128,12 +135,11 @@ impl Stream {
             "initialize" => self.initialize_replied(result, out),
             "thread/start" | "thread/resume" => self.thread_replied(about, result, out),
             "turn/start" => {
-                self.starting = false;
-                if let Ok(r) = &result {
-                    self.turn_runs(r.pointer("/turn/id").and_then(Value::as_str), out);
+                let turn = result.as_ref().ok().and_then(|r| r.pointer("/turn/id")).and_then(Value::as_str);
+                match turn {
+                    Some(id) => self.starting = ![&self.turn, &self.ended].contains(&&Some(id.to_owned())),
+                    None => self.not_started(out),
                 }
-                // A turn that could not start cannot be interrupted later either.
-                self.interrupt = self.interrupt && result.is_ok();
                 out.deliveries.push((about.to_owned(), result.map(|_| ())));
             }
             "turn/steer" => out.deliveries.push((about.to_owned(), result.map(|_| ()))),
@@ -214,13 +220,33 @@ impl Stream {
         self.fatal = Some(text);
     }
 
-    /// A turn of our thread runs, by `turn/started` or by the reply to `turn/start`.
-    fn turn_runs(&mut self, id: Option<&str>, out: &mut Output) {
-        let Some(id) = id.filter(|id| self.ended.as_deref() != Some(id)) else { return };
+    /// A turn of our thread runs: what was held back for it may go.
+    fn turn_runs(&mut self, id: &str, out: &mut Output) {
         self.turn = Some(id.to_owned());
+        self.starting = false;
+        for (message, text) in std::mem::take(&mut self.held) {
+            self.send_steer(id, &message, &text, out);
+        }
         if std::mem::take(&mut self.interrupt) {
             self.send_interrupt(id, out);
         }
+    }
+
+    /// The turn that was to start never will.
+    fn not_started(&mut self, out: &mut Output) {
+        self.starting = false;
+        self.interrupt = false;
+        for (message, _) in std::mem::take(&mut self.held) {
+            out.deliveries.push((message, Err("the turn that it was meant for did not start".to_owned())));
+        }
+    }
+
+    fn send_steer(&self, turn: &str, message: &str, text: &str, out: &mut Output) {
+        let params = json!({
+            "threadId": self.thread, "expectedTurnId": turn, "clientUserMessageId": message,
+            "input": [{ "type": "text", "text": text }],
+        });
+        self.request("turn/steer", message, &params, out);
     }
 
     fn send_interrupt(&self, turn: &str, out: &mut Output) {
@@ -378,16 +404,14 @@ impl Protocol for Stream {
                 self.starting = true;
                 self.interrupt = false;
             }
-            Command::Steer { message, text } => {
-                let Some(turn) = &self.turn else {
-                    return refused("no turn runs that could be steered; say it as a new turn");
-                };
-                let params = json!({
-                    "threadId": thread, "expectedTurnId": turn, "clientUserMessageId": message,
-                    "input": [{ "type": "text", "text": text }],
-                });
-                self.request("turn/steer", message, &params, out);
-            }
+            Command::Steer { message, text } => match &self.turn {
+                Some(turn) => self.send_steer(turn, message, text, out),
+                None if self.starting && self.held.len() < MAX_HELD => {
+                    self.held.push((message.clone(), text.clone()));
+                }
+                None if self.starting => return refused("too many messages wait for the turn to start"),
+                None => return refused("no turn runs that could be steered; say it as a new turn"),
+            },
             Command::Interrupt => match &self.turn {
                 Some(turn) => self.send_interrupt(turn, out),
                 None if self.starting => self.interrupt = true,

@@ -158,10 +158,9 @@ impl Stream {
     }
 
     fn turn_started(&mut self, p: &Value, out: &mut Output) {
-        let id = p.pointer("/turn/id").and_then(Value::as_str);
-        self.turn_runs(id, out);
-        if let Some(id) = id {
+        if let Some(id) = p.pointer("/turn/id").and_then(Value::as_str) {
             out.facts.push(Fact::of(id, Body::TurnStarted {}));
+            self.turn_runs(id, out);
         }
     }
 
