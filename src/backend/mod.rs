@@ -48,6 +48,8 @@ pub enum Control {
     Interrupt,
     /// End the process and all its descendants: TERM, then KILL after the grace.
     Kill { grace_ms: u32 },
+    /// Close the process's input after what was sent before.
+    CloseInput,
     /// Remember which descendants there are now.
     Mark,
     /// End the descendants that came since the mark; the process itself lives on.
@@ -55,7 +57,7 @@ pub enum Control {
 }
 
 /// One run of an agent's process.
-pub trait Link: std::marker::Send {
+pub trait Link: std::marker::Send + Sync {
     /// The next notice; none when the link is lost. Cancel-safe.
     fn notice(&mut self) -> BoxFuture<'_, Option<Notice>>;
 

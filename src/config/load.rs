@@ -85,6 +85,15 @@ pub(super) fn load_with(
     })
 }
 
+/// The project's root, also where the file has errors: see [`Loaded::root`].
+pub fn root(explicit: Option<&Path>, cwd: &Path) -> PathBuf {
+    let cwd = std::path::absolute(cwd).unwrap_or_else(|_| cwd.to_owned());
+    match explicit.map(|file| cwd.join(file)).or_else(|| find(&cwd)) {
+        Some(file) => file.parent().unwrap_or(&cwd).to_owned(),
+        None => Layout::without_config(&cwd).root().to_owned(),
+    }
+}
+
 fn diagnostics(problems: Vec<Problem>, file: &Path) -> LoadError {
     LoadError { diagnostics: finish(problems).into_iter().map(|p| p.into_diagnostic(file)).collect() }
 }

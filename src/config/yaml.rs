@@ -395,3 +395,11 @@ fn plain_scalar(text: &str) -> Data {
         _ => Data::Text(text.to_owned()),
     }
 }
+
+/// Writes a value as YAML, for people.
+///
+/// # Errors
+/// The value cannot be written as YAML.
+pub fn to_yaml<T: serde::Serialize>(value: &T) -> Result<String, serde_yaml::ser::Error> {
+    serde_yaml::to_string(value)
+}

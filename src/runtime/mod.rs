@@ -161,7 +161,7 @@ pub struct Output {
 pub struct Refused(pub String);
 
 /// The conversation with one process: a state machine without IO.
-pub trait Protocol: std::marker::Send {
+pub trait Protocol: std::marker::Send + Sync {
     /// The transport is open: the handshake begins. Called once, before any input.
     fn open(&mut self, out: &mut Output);
 
@@ -173,12 +173,6 @@ pub trait Protocol: std::marker::Send {
 
     /// The session is open: turns may be started. (Batch processes are ready at once.)
     fn ready(&self) -> bool;
-
-    /// The session can never be opened (bad resume token, bad config): why. The supervisor ends the
-    /// process then.
-    fn fatal(&self) -> Option<String> {
-        None
-    }
 
     /// The control plane came back and fed all that had been said: answer again what must not be
     /// left hanging (requests that the adapter itself refuses).

@@ -116,7 +116,8 @@ impl Launcher {
     ) -> Result<(&'static dyn Runtime, SessionSpec, Vec<(String, String)>), Problem> {
         let record = &entry.record;
         let loaded = self.config()?;
-        let (_, config) = loaded.config.runtime(Some(&record.runtime)).map_err(|e| problem(Code::BadRequest, e.to_string()))?;
+        let chosen = loaded.config.runtime(Some(&record.runtime), &lookup);
+        let config = chosen.map_err(|e| problem(Code::BadRequest, e.to_string()))?.config;
         let runtime = adapter(&record.adapter)?;
         let command = command(&record.runtime, config)?;
         let own_env = own_env(config)?;
@@ -132,7 +133,7 @@ impl Launcher {
             mode: record.mode,
             model: record.model.clone(),
             permissions: config.permissions_for(record.mode),
-            cwd: record.workspace.dir.clone(),
+            cwd: record.workspace.cwd(),
             resume_token,
             run,
             step_limit: config.step_limit,
@@ -207,7 +208,7 @@ pub fn lookup(name: &str) -> Option<String> {
 
 /// The names of the runtimes in a config, and which one a spawn gets that names none.
 pub fn default_runtime(config: &Config) -> Option<&str> {
-    config.runtime(None).ok().map(|(name, _)| name)
+    config.runtime(None, &lookup).ok().map(|chosen| chosen.name)
 }
 
 /// The environment of a local agent; later wins: inherited, the adapter's own, the runtime's.

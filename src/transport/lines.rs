@@ -27,7 +27,7 @@ pub enum Piece<'a> {
 }
 
 /// Cuts bytes into lines as they come. Holds at most one line of [`MAX_LINE`] bytes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Lines {
     /// Start of the present line in the stream.
     start: u64,

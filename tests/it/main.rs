@@ -1,9 +1,8 @@
-//! Integration tests, one binary: against the real CLIs, real processes, a real pseudo-terminal.
+//! All integration tests, in one binary so that they link once: against the real CLIs, real
+//! processes, a real pseudo-terminal.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests are tests, too
 
-mod codex_protocol;
 mod demo;
 mod shim;
 mod support;
-//! All integration tests, in one binary so that they link once.
-
 mod workspace;

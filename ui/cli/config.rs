@@ -21,7 +21,14 @@ pub fn run(context: &Context, args: args::Config) -> anyhow::Result<ExitCode> {
 }
 
 fn check(context: &Context) -> anyhow::Result<ExitCode> {
-    let (diagnostics, file) = config::check(context.config.as_deref(), &context.cwd()?);
+    let (diagnostics, file) = match config::load(context.config.as_deref(), &context.cwd()?) {
+        Ok(loaded) => {
+            let mut all = loaded.warnings.clone();
+            all.extend(loaded.unset(&config::process_env));
+            (all, loaded.file)
+        }
+        Err(e) => (e.diagnostics, None),
+    };
     let bad = diagnostics.iter().any(config::Diagnostic::is_error);
     if context.json {
         out::json(&diagnostics)?;
@@ -30,7 +37,8 @@ fn check(context: &Context) -> anyhow::Result<ExitCode> {
             out::line(&d.to_string())?;
         }
         if !bad {
-            let which = file.map_or_else(|| "there is no fracta.yaml: the defaults".to_owned(), |f| f.display().to_string());
+            let which =
+                file.map_or_else(|| "there is no fracta.yaml; the defaults".to_owned(), |f| f.display().to_string());
             out::line(&format!("{which}: ok"))?;
         }
     }

@@ -41,7 +41,7 @@ impl Context {
 
     /// A config with errors must not keep anyone from their agents: only the root is needed for it.
     pub fn layout(&self) -> anyhow::Result<Layout> {
-        Ok(Layout::new(config::root(self.config.as_deref(), &self.cwd()?)?))
+        Ok(Layout::new(config::root(self.config.as_deref(), &self.cwd()?)))
     }
 
     /// The project's control plane, started if there is none.

@@ -16,11 +16,13 @@
 //! | `shim.sock` | the control socket ([`frame`]); elsewhere where the path is too long |
 
 pub mod frame;
+mod link;
 pub mod record;
 pub mod shim;
 mod spawn;
 pub mod tree;
 
+pub use link::Local;
 pub use record::{ExitRecord, ProcId, RunRecord, ShimSpec};
 pub use spawn::{Attached, LocalError, attach, start};
 

@@ -1,7 +1,7 @@
 //! `fracta runtimes`: what is configured, what is installed, what it can do.
 
 use super::plane::Plane;
-use crate::config::{self, Config, RuntimeConfig};
+use crate::config::{Config, RuntimeConfig};
 use crate::control::wire::{self, Problem, Tier};
 use crate::runtime;
 use crate::session::launch;
@@ -21,7 +21,7 @@ impl Plane {
     }
 
     async fn runtime(&self, name: &str, entry: &RuntimeConfig, default: bool) -> wire::Runtime {
-        let adapter_name = entry.adapter.map_or(name, config::Adapter::word).to_owned();
+        let adapter_name = entry.adapter.map_or_else(|| name.to_owned(), |a| a.word().to_owned());
         let adapter = runtime::adapter(&adapter_name);
         let mut warnings = Vec::new();
         let command = launch::command(name, entry).unwrap_or_else(|p| {
@@ -63,7 +63,7 @@ impl Plane {
 /// what could be installed.
 fn not_configured(config: &Config) -> Vec<&'static str> {
     let used = |a: &str| {
-        config.agents.agent_runtimes.iter().any(|(n, e)| e.adapter.map_or(n.as_str(), config::Adapter::word) == a)
+        config.agents.agent_runtimes.iter().any(|(n, e)| e.adapter.map_or(n.as_str(), |a| a.word()) == a)
     };
     runtime::ADAPTERS.iter().copied().filter(|a| !used(a)).collect()
 }

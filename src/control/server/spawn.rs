@@ -45,9 +45,10 @@ impl Plane {
         }
         let loaded = self.env.launcher.config()?;
         let config = &loaded.config;
-        let (runtime, entry) = config.runtime(spawn.runtime.as_deref()).map_err(|e| bad(e.to_string()))?;
-        let adapter_name = entry.adapter.map_or(runtime, config::Adapter::word).to_owned();
-        let adapter = launch::adapter(&adapter_name)?;
+        let chosen =
+            config.runtime(spawn.runtime.as_deref(), &launch::lookup).map_err(|e| bad(e.to_string()))?;
+        let (runtime, entry) = (chosen.name, chosen.config);
+        let adapter = launch::adapter(chosen.adapter.word())?;
         let mode = spawn.mode.unwrap_or(config.agents.default_mode);
         check_mode(adapter, mode)?;
         let contract = spawn.contract.clone().filter(|c| !c.trim().is_empty());
@@ -72,7 +73,7 @@ impl Plane {
             mode,
             model: model.clone(),
             permissions: entry.permissions_for(mode),
-            cwd: workspace.dir.clone(),
+            cwd: workspace.cwd(),
             resume_token: None,
             run: 1,
             step_limit: entry.step_limit,

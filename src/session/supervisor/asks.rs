@@ -149,7 +149,7 @@ impl Supervisor {
         }
         if !kill.force && !kill.keep_files {
             match workspace::losses(&self.entry.record.workspace).await {
-                Ok(l) if l.is_none() => {}
+                Ok(l) if l.is_empty() => {}
                 Ok(l) => {
                     let name = &self.entry.record.name;
                     let text = format!("{name} has work that killing it would destroy: {l}; merge it (`fracta merge {name}`), keep it (--keep-files), or destroy it (--force)");

@@ -6,9 +6,6 @@ use crate::runtime::{Input, Output, Send};
 use crate::transport::MAX_LINE;
 use crate::transport::lines::Piece;
 
-/// How much is read and fed before asks are looked at again, in bytes.
-const CHUNK: usize = 256 << 10;
-
 /// What is done once the facts that cause it are in the journal.
 #[derive(Default)]
 pub(super) struct After {
@@ -26,21 +23,25 @@ impl Supervisor {
     /// Reads the next part of what the process said.
     pub(super) async fn read_some(&mut self) {
         let Some(run) = self.run.as_mut() else { return };
-        let chunk = match run.reader.read(run.read, run.grown, CHUNK) {
-            Ok(bytes) => bytes,
-            Err(e) => {
-                let text = format!("cannot read raw.jsonl at byte {}: {e}", run.read);
-                run.read = run.grown;
-                self.state_fact(Body::Gap { text });
-                return;
-            }
-        };
-        run.read += chunk.len() as u64;
-        // Lines are taken out first, since feeding them needs the whole supervisor.
+        let Some(mut reader) = run.reader.take() else { return };
+        // Taken out meanwhile, since feeding the lines needs the whole supervisor.
         let mut lines = std::mem::take(&mut run.lines);
-        lines.push(&chunk, |offset, piece| self.piece(offset, piece));
+        let grown = run.grown;
+        let failed = match reader.next_chunk(grown) {
+            Ok(Some((_, chunk))) => {
+                lines.push(chunk, |offset, piece| self.piece(offset, piece));
+                None
+            }
+            Ok(None) => None,
+            Err(e) => Some(format!("cannot read raw.jsonl at byte {}: {e}", reader.offset())),
+        };
         if let Some(run) = self.run.as_mut() {
             run.lines = lines;
+            run.grown = if failed.is_some() { reader.offset() } else { run.grown };
+            run.reader = Some(reader);
+        }
+        if let Some(text) = failed {
+            self.state_fact(Body::Gap { text });
         }
         self.flush().await;
         self.caught_up().await;

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::run::{Ending, Run};
 use super::{Message, Supervisor};
-use crate::backend::Found;
+use crate::backend::local::RAW_FILE;
+use crate::backend::{Control, Found};
 use crate::event::journal::ResumePoint;
 use crate::runtime::{Command, Output};
 use crate::session::state::SessionState;
@@ -92,6 +93,12 @@ impl Supervisor {
                     && let Some(run) = self.run.as_mut()
                 {
                     run.link = Some(link);
+                    if self.entry.record.mode == crate::runtime::Mode::Batch
+                        && let Some(link) = run.link.as_mut()
+                    {
+                        // A control plane that was killed while it handed the prompt over never closed it.
+                        let _ = link.control(Control::CloseInput).await;
+                    }
                 }
             }
             Ok(Found::Exited { run, raw_start, stderr_start, exit, raw_len }) => {
@@ -138,7 +145,7 @@ impl Supervisor {
         }
         self.runs = number;
         let parts = self.env.launcher.conversation(&self.entry, number).await;
-        let reader = RawReader::open(&self.entry.dir);
+        let reader = RawReader::open(&self.entry.dir.join(RAW_FILE), start);
         let ((runtime, mut protocol), reader) = match (parts, reader) {
             (Ok(p), Ok(r)) => (p, r),
             (Err(p), _) => return self.cannot_adopt(&p.message),
@@ -154,8 +161,7 @@ impl Supervisor {
             protocol,
             runtime,
             lines: Lines::new(start),
-            reader,
-            read: start,
+            reader: Some(reader),
             grown: raw_len,
             stderr_start,
             exit: None,
@@ -189,7 +195,7 @@ impl Supervisor {
     /// The adapter knows again all that was known: settle what was on its way.
     pub(super) async fn caught_up(&mut self) {
         let Some(run) = self.run.as_mut() else { return };
-        if self.catch_up.as_ref().is_none_or(|c| run.read < c.until) {
+        if self.catch_up.as_ref().is_none_or(|c| run.read() < c.until) {
             return;
         }
         self.catch_up = None;

@@ -4,6 +4,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::{Place, Supervisor, problem};
+use crate::backend::local::RAW_FILE;
 use crate::backend::{Control, Link, Notice};
 use crate::control::wire::Code;
 use crate::event::{Body, Delivery, Fact, Outcome};
@@ -23,9 +24,8 @@ pub(super) struct Run {
     pub protocol: Box<dyn Protocol>,
     pub runtime: &'static dyn crate::runtime::Runtime,
     pub lines: Lines,
-    pub reader: RawReader,
-    /// How far `raw.jsonl` was fed to the protocol.
-    pub read: u64,
+    /// How far `raw.jsonl` was fed to the protocol. Taken out only while it is.
+    pub reader: Option<RawReader>,
     /// How far it has grown.
     pub grown: u64,
     pub stderr_start: u64,
@@ -52,7 +52,12 @@ pub(super) enum Ending {
 
 impl Run {
     pub fn has_unread(&self) -> bool {
-        self.read < self.grown
+        self.read() < self.grown
+    }
+
+    /// How far it was read.
+    pub fn read(&self) -> u64 {
+        self.reader.as_ref().map_or(self.grown, RawReader::offset)
     }
 
     /// It ended, and everything it said was read.
@@ -85,7 +90,7 @@ impl Supervisor {
         let link = backend.start(&prepared.run).await.map_err(|e| e.0)?;
         self.runs = number;
         let start = link.raw_start();
-        let reader = RawReader::open(&self.entry.dir).map_err(|e| format!("cannot read raw.jsonl: {e}"))?;
+        let reader = RawReader::open(&self.entry.dir.join(RAW_FILE), start).map_err(|e| format!("cannot read raw.jsonl: {e}"))?;
         tracing::info!(agent = %self.entry.record.name, session = self.session(), run = number, pid = link.pid(), "process started");
         let mut out = Output::default();
         protocol.open(&mut out);
@@ -95,8 +100,7 @@ impl Supervisor {
             protocol,
             runtime: prepared.runtime,
             lines: Lines::new(start),
-            reader,
-            read: start,
+            reader: Some(reader),
             grown: start,
             exit: None,
             outcome: None,
@@ -155,7 +159,7 @@ impl Supervisor {
     /// What a finished process means for the agent.
     fn verdict(&self, run: &Run) -> (State, Option<String>) {
         if let Some(why) = run.protocol.fatal() {
-            return (State::Failed, Some(why));
+            return (State::Failed, Some(why.to_owned()));
         }
         if let Some(why) = &run.ended_by {
             return (State::Stopped, Some(why.clone()));

@@ -183,7 +183,9 @@ impl Supervisor {
             self.place = Place::None;
         }
         self.abort_done_by_turn_end().await;
-        self.journal.sync();
+        if let Err(e) = self.journal.sync() {
+            tracing::warn!(agent = %self.entry.record.name, error = %e, "the journal may not outlive a power cut");
+        }
         self.save_state();
     }
 
