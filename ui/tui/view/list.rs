@@ -1,0 +1,274 @@
+//! The list of agents: one line each where there is room for columns, else two.
+
+use fracta::control::wire::Agent;
+use fracta::runtime::Mode;
+use fracta::session::state::State;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::line::{fit, put_at, tokens, width};
+use crate::tui::list::{Group, Row};
+use crate::tui::model::{Focus, Link, Model};
+use crate::tui::theme::Theme;
+
+/// From how many columns an agent takes one line.
+const ONE_LINE: u16 = 70;
+
+/// Glyph and style of a state. The glyphs differ in shape, so that no colour is needed to read them.
+pub fn mark(t: &Theme, agent: &Agent) -> (&'static str, &'static str, Style) {
+    if !agent.pending_approvals.is_empty() {
+        let asks = agent.pending_approvals.iter().any(|p| p.questions.is_some());
+        return ("▲", if asks { "asks" } else { "approval" }, t.approval);
+    }
+    let glyph = match agent.state {
+        State::Queued => "·",
+        State::Starting => "◌",
+        State::Running => "●",
+        State::Waiting => "▲",
+        State::Idle => "○",
+        State::Completed => "✓",
+        State::Failed => "✗",
+        State::Stopped => "■",
+        State::Unknown => "?",
+    };
+    let style = match agent.state {
+        State::Queued | State::Stopped => t.dim,
+        State::Starting | State::Running => t.accent,
+        State::Waiting => t.approval,
+        State::Idle => t.text,
+        State::Completed => t.ok,
+        State::Failed => t.error,
+        State::Unknown => t.warn,
+    };
+    (glyph, agent.state.word(), style)
+}
+
+fn rows_each(area: Rect) -> u16 {
+    if area.width >= ONE_LINE || area.height < 14 { 1 } else { 2 }
+}
+
+/// Screen rows of a row of the list.
+fn height(row: &Row, each: u16) -> u16 {
+    match row {
+        Row::Heading(..) => 1,
+        Row::Agent(_) => each,
+    }
+}
+
+/// Keeps the selection in sight. Walks no further than a screen.
+pub fn layout(model: &mut Model, area: Rect) {
+    if area.height == 0 {
+        return;
+    }
+    let each = rows_each(area);
+    let rows = model.list.rows().len();
+    let Some(selected) = model.list.selected_row() else {
+        model.list.top = 0;
+        return;
+    };
+    // A group's heading comes into sight with its first agent.
+    let above = matches!(selected.checked_sub(1).and_then(|i| model.list.rows().get(i)), Some(Row::Heading(..)));
+    let first = if above { selected - 1 } else { selected };
+    let mut top = model.list.top.min(first).min(rows.saturating_sub(1));
+    let fits = |top: usize, list: &crate::tui::list::List| {
+        let used: u32 = list.rows()[top..=selected].iter().map(|r| u32::from(height(r, each))).sum();
+        used <= u32::from(area.height)
+    };
+    if selected - top > usize::from(area.height) {
+        top = selected - usize::from(area.height);
+    }
+    while top < selected && !fits(top, &model.list) {
+        top += 1;
+    }
+    // No empty space at the foot while there are rows above.
+    let below: u32 = model.list.rows()[top..]
+        .iter()
+        .take(usize::from(area.height))
+        .map(|r| u32::from(height(r, each)))
+        .sum();
+    let mut space = u32::from(area.height).saturating_sub(below);
+    while top > 0 {
+        let h = u32::from(height(&model.list.rows()[top - 1], each));
+        if h > space {
+            break;
+        }
+        space -= h;
+        top -= 1;
+    }
+    model.list.top = top;
+}
+
+pub fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
+    if area.height == 0 || area.width == 0 {
+        return;
+    }
+    if model.list.rows().is_empty() {
+        return empty(model, area, buf);
+    }
+    let each = rows_each(area);
+    let mut y = 0;
+    for row in &model.list.rows()[model.list.top.min(model.list.rows().len())..] {
+        if y >= area.height {
+            break;
+        }
+        let place = Rect { y: area.y + y, height: height(row, each).min(area.height - y), ..area };
+        match row {
+            Row::Heading(group, n) => heading(model, *group, *n, place, buf),
+            Row::Agent(id) => {
+                if let Some(agent) = model.list.get(id) {
+                    let selected = model.list.selected().is_some_and(|s| s.session == *id);
+                    if each == 1 {
+                        one_line(model, agent, place, buf);
+                    } else {
+                        two_lines(model, agent, place, buf);
+                    }
+                    if selected {
+                        select(model, place, buf);
+                    }
+                }
+            }
+        }
+        y += place.height;
+    }
+}
+
+/// The selected row: reversed while the list has the keyboard, else only marked.
+fn select(model: &Model, area: Rect, buf: &mut Buffer) {
+    if model.focus == Focus::List {
+        let first = Rect { height: area.height.min(1), ..area };
+        buf.set_style(first, model.theme.selection);
+    }
+    for y in area.y..area.bottom() {
+        buf.set_string(area.x, y, "▌", model.theme.border_focused);
+    }
+}
+
+fn heading(model: &Model, group: Group, n: usize, area: Rect, buf: &mut Buffer) {
+    let t = &model.theme;
+    let style = if group == Group::NeedsYou { t.approval } else { t.dim };
+    let x = put_at(buf, area, 1, 0, group.title(), style) + 1;
+    put_at(buf, area, x, 0, &n.to_string(), t.dim);
+}
+
+fn empty(model: &Model, area: Rect, buf: &mut Buffer) {
+    let t = &model.theme;
+    let lines: &[&str] = if !model.list.filter().is_empty() {
+        &["no agent matches the filter", "esc clears it"]
+    } else if model.link == Link::Up {
+        &["no agents yet", "press s to spawn one, ? for help"]
+    } else {
+        &[]
+    };
+    let top = area.height / 3;
+    for (i, l) in (0u16..).zip(lines) {
+        let w = u16::try_from(width(l)).unwrap_or(0);
+        put_at(buf, area, area.width.saturating_sub(w) / 2, top + i, l, if i == 0 { t.text } else { t.dim });
+    }
+}
+
+/// `codex·stream`; batch goes without saying.
+fn runtime(agent: &Agent) -> String {
+    match agent.mode {
+        Mode::Batch => format!("{}·batch", agent.runtime),
+        Mode::Stream => format!("{}·stream", agent.runtime),
+    }
+}
+
+fn since(model: &Model, agent: &Agent) -> String {
+    agent.turn_started_at.map(|ts| model.clock(ts)).unwrap_or_default()
+}
+
+fn used(agent: &Agent) -> String {
+    let n = agent.usage.input_tokens.saturating_add(agent.usage.output_tokens);
+    if n == 0 { String::new() } else { tokens(n) }
+}
+
+/// What the agent does, or why it stands.
+fn doing(agent: &Agent) -> &str {
+    if let Some(p) = agent.pending_approvals.first() {
+        return &p.what;
+    }
+    match (&agent.reason, agent.state) {
+        (Some(r), State::Failed | State::Stopped | State::Unknown | State::Queued) => r,
+        _ => &agent.activity,
+    }
+}
+
+/// Columns: state, name, runtime·mode, model, tokens, start of the turn, unread, activity.
+fn one_line(model: &Model, agent: &Agent, area: Rect, buf: &mut Buffer) {
+    let t = &model.theme;
+    let w = area.width;
+    let (glyph, word, style) = mark(t, agent);
+    let name_w = (w / 4).clamp(10, 24).min(w.saturating_sub(3));
+    put_at(buf, area, 1, 0, glyph, style);
+    put_at(buf, area, 3, 0, &fit(agent.name.as_str(), usize::from(name_w)), t.strong);
+    let mut x = 3 + name_w + 1;
+    put_at(buf, area, x, 0, word, style);
+    x += 10;
+    if w >= 60 {
+        put_at(buf, area, x, 0, &fit(&runtime(agent), 15), t.text);
+        x += 16;
+    }
+    if w >= 92 {
+        put_at(buf, area, x, 0, &fit(agent.model.as_deref().unwrap_or("-"), 16), t.dim);
+        x += 17;
+    }
+    if w >= 40 {
+        put_at(buf, area, x, 0, &format!("{:>5}", used(agent)), t.dim);
+        put_at(buf, area, x + 6, 0, &format!("{:>5}", since(model, agent)), t.dim);
+        x += 12;
+    }
+    x = unread(model, agent, area, x, 0, buf);
+    let room = usize::from(w.saturating_sub(x + 1));
+    if room > 3 {
+        let style = if Group::of(agent) == Group::NeedsYou { t.text } else { t.dim };
+        put_at(buf, area, x, 0, &fit(doing(agent), room), style);
+    }
+}
+
+/// The number of events nobody has looked at, in four columns.
+fn unread(model: &Model, agent: &Agent, area: Rect, x: u16, y: u16, buf: &mut Buffer) -> u16 {
+    let text = match agent.unread {
+        0 => String::new(),
+        n @ 1..=99 => format!("+{n}"),
+        _ => "+99".to_owned(),
+    };
+    put_at(buf, area, x, y, &text, model.theme.accent);
+    x + 4
+}
+
+/// Name, state and clock; below, quieter, runtime, model, tokens and activity.
+fn two_lines(model: &Model, agent: &Agent, area: Rect, buf: &mut Buffer) {
+    let t = &model.theme;
+    let w = area.width;
+    let (glyph, word, style) = mark(t, agent);
+    put_at(buf, area, 1, 0, glyph, style);
+    let right = 19;
+    let room = usize::from(w.saturating_sub(3 + right + 1)).max(4);
+    let x = put_at(buf, area, 3, 0, &fit(agent.name.as_str(), room), t.strong);
+    let at = w.saturating_sub(right);
+    if at > x {
+        put_at(buf, area, at, 0, word, style);
+        put_at(buf, area, w.saturating_sub(9), 0, &format!("{:>5}", since(model, agent)), t.dim);
+        unread(model, agent, area, w.saturating_sub(3), 0, buf);
+    }
+    if area.height < 2 {
+        return;
+    }
+    let mut facts = runtime(agent);
+    for f in [agent.model.clone().unwrap_or_default(), used(agent)] {
+        if !f.is_empty() {
+            facts.push_str("  ");
+            facts.push_str(&f);
+        }
+    }
+    let room = usize::from(w.saturating_sub(4));
+    let facts = fit(&facts, room.min(34));
+    let x = put_at(buf, area, 3, 1, &facts, t.dim);
+    let room = usize::from(w.saturating_sub(x + 3));
+    if room > 4 {
+        let style = if Group::of(agent) == Group::NeedsYou { t.text } else { t.dim };
+        put_at(buf, area, x + 2, 1, &fit(doing(agent), room), style);
+    }
+}
