@@ -175,11 +175,11 @@ fn variable(text: &str) -> Result<(Part<'_>, &str), String> {
     let valid = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !valid {
-        let hint = "write ${NAME} or ${NAME:-default}, and `$${` for a literal `${`";
-        return Err(format!(
-            "{} names no variable: {hint}",
-            super::diagnostic::quote(&format!("${{{inside}}}"))
-        ));
+        // What is there is not shown: it may be a piece of a secret.
+        return Err(
+            "`${` without a variable's name; write ${NAME} or ${NAME:-default}, and `$${` for a literal `${`"
+                .to_owned(),
+        );
     }
     Ok((Part::Variable { name, default }, after))
 }

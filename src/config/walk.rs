@@ -61,12 +61,10 @@ impl<'s> Walk<'s> {
             Some(form) => self.form(node, form, path),
             None => {
                 let hint = forms.iter().find_map(|f| f.hint(node));
-                self.error(
-                    node,
-                    path,
-                    format!("expected {}, here is {}", expected(&forms), node.describe()),
-                    hint,
-                );
+                // What belongs where free text is expected may be a secret: a numeric token without quotes.
+                let secret = forms.iter().any(|f| f.name == "Text");
+                let here = if secret { node.kind().to_owned() } else { node.describe() };
+                self.error(node, path, format!("expected {}, here is {here}", expected(&forms)), hint);
                 None
             }
         }
@@ -106,7 +104,7 @@ impl<'s> Walk<'s> {
             }
             (_, Data::Bool(b)) => Some(json!(b)),
             (_, Data::Int(n)) => self.integer(node, *n, form, path),
-            (_, Data::Number(_)) => None,
+            (_, Data::Number(_)) => self.native(node, path),
             (_, Data::Text(word)) => self.word(node, word, form, path),
             (_, Data::List(items)) => self.list(node, items, form, path),
             (_, Data::Map(entries)) => self.map(node, entries, form, path),
@@ -311,10 +309,7 @@ impl Form<'_> {
     /// How the value that is there might have been meant.
     fn hint(&self, node: &Node) -> Option<String> {
         match &node.data {
-            Data::Int(n) if self.has_type("string") && self.choices().is_empty() => {
-                Some(format!("put it in quotes: \"{n}\""))
-            }
-            Data::Number(_) | Data::Bool(_) if self.has_type("string") && self.choices().is_empty() => {
+            Data::Int(_) | Data::Number(_) | Data::Bool(_) if self.name == "Text" => {
                 Some("put it in quotes".to_owned())
             }
             Data::Null if self.name == "Text" => Some("write \"\" for an empty text".to_owned()),

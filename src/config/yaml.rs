@@ -10,7 +10,7 @@ use serde_yaml::granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Spa
 
 use super::diagnostic::{Place, Problem, item, join, quote, widths};
 
-/// Nodes of a file, each alias counted as often as it is used.
+/// Nodes of a file, keys among them, each alias counted as often as it is used.
 const MAX_NODES: usize = 20_000;
 /// Levels of nesting; what fracta.yaml needs is under 12.
 const MAX_DEPTH: usize = 48;
@@ -48,16 +48,26 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// "a number", for messages that must not show the value.
+    pub fn kind(&self) -> &'static str {
+        match &self.data {
+            Data::Null => "nothing",
+            Data::Bool(_) => "true or false",
+            Data::Int(_) | Data::Number(_) => "a number",
+            Data::Text(_) => "text",
+            Data::List(_) => "a list",
+            Data::Map(_) => "a map",
+        }
+    }
+
     /// "the number 3", for messages.
     pub fn describe(&self) -> String {
         match &self.data {
-            Data::Null => "nothing".to_owned(),
             Data::Bool(b) => format!("{b}"),
             Data::Int(n) => format!("the number {n}"),
             Data::Number(n) => format!("the number {}", clip(n)),
             Data::Text(t) => format!("the text {}", quote(t)),
-            Data::List(_) => "a list".to_owned(),
-            Data::Map(_) => "a map".to_owned(),
+            _ => self.kind().to_owned(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `fracta.example.yaml` and `assets/fracta.schema.json` say what is so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -33,37 +33,42 @@ fn uncommented() -> String {
     example().lines().map(|l| live(l) + "\n").collect()
 }
 
-/// Every key that the schema knows, as a path with `*` for names and items; deprecated ones are left out.
-fn schema_keys(root: &Value, schema: &Value, path: &str, out: &mut BTreeSet<String>) {
+/// Every key that the schema knows: its path, with `*` for names and items, and `Type.key`, since a type that
+/// several places share need be shown in one of them only. Deprecated keys are left out.
+type Keys = BTreeMap<String, String>;
+
+fn schema_keys(root: &Value, schema: &Value, owner: &str, path: &str, out: &mut Keys) {
     let Some(mut object) = schema.as_object() else { return };
+    let mut owner = owner;
     if let Some(reference) = object.get("$ref").and_then(Value::as_str) {
         object = definition(root, reference).unwrap();
+        owner = reference;
     }
     for alternative in object.get("anyOf").and_then(Value::as_array).into_iter().flatten() {
-        schema_keys(root, alternative, path, out);
+        schema_keys(root, alternative, owner, path, out);
     }
     for (key, schema) in object.get("properties").and_then(Value::as_object).into_iter().flatten() {
         if schema.get("deprecated").is_none() {
             let path = format!("{path}.{key}");
-            out.insert(path.clone());
-            schema_keys(root, schema, &path, out);
+            out.insert(path.clone(), format!("{owner}.{key}"));
+            schema_keys(root, schema, owner, &path, out);
         }
     }
     for key in ["additionalProperties", "items"] {
         if let Some(schema) = object.get(key).filter(|s| s.is_object()) {
-            schema_keys(root, schema, &format!("{path}.*"), out);
+            schema_keys(root, schema, owner, &format!("{path}.*"), out);
         }
     }
 }
 
-/// The keys of a path of a file that match a pattern of [`schema_keys`].
-fn generalise(path: &str, keys: &BTreeSet<String>) -> Option<String> {
+/// The path of [`schema_keys`] that a path of a file is an instance of.
+fn generalise(path: &str, keys: &Keys) -> Option<String> {
     let mut patterns = vec![String::new()];
     for part in path.replace('[', ".").replace(']', "").split('.') {
         patterns = patterns.iter().flat_map(|p| [format!("{p}.{part}"), format!("{p}.*")]).collect();
-        patterns.retain(|p| keys.iter().any(|k| k == p || k.starts_with(&format!("{p}."))));
+        patterns.retain(|p| keys.keys().any(|k| k == p || k.starts_with(&format!("{p}."))));
     }
-    patterns.into_iter().find(|p| keys.contains(p))
+    patterns.into_iter().find(|p| keys.contains_key(p))
 }
 
 #[test]
@@ -77,22 +82,14 @@ fn every_key_is_in_it_and_every_setting_loads() {
     let loaded = good(&text);
     assert_eq!(loaded.config.runtimes().count(), Adapter::ALL.len());
     let schema = json_schema();
-    let mut keys = BTreeSet::new();
-    schema_keys(&schema, &schema, "", &mut keys);
+    let mut keys = Keys::new();
+    schema_keys(&schema, &schema, "", "", &mut keys);
     assert!(keys.len() > 100, "{}", keys.len());
     let mut walk = Walk::new(&schema);
     walk.root(&yaml::parse(&text, &mut Vec::new()).unwrap());
-    let there: BTreeSet<String> = walk.spots.keys().filter_map(|k| generalise(k, &keys)).collect();
-    // A shape that several places share need be shown in one of them only.
-    let shared =
-        [".auth_binding", ".default_binding", "secret_ref", ".auth_origins", ".runtime_auth_resolvers"];
-    let shown = |key: &String| {
-        there.contains(key)
-            || shared
-                .iter()
-                .any(|s| key.rsplit_once(s).is_some_and(|(_, tail)| there.iter().any(|t| t.ends_with(tail))))
-    };
-    let missing: Vec<&String> = keys.iter().filter(|k| !shown(k)).collect();
+    let there = walk.spots.keys().filter_map(|path| keys.get(&generalise(path, &keys)?));
+    let there: BTreeSet<&String> = there.collect();
+    let missing: BTreeSet<&String> = keys.values().filter(|key| !there.contains(key)).collect();
     assert!(missing.is_empty(), "not in fracta.example.yaml: {missing:?}");
 }
 
