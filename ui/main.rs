@@ -14,7 +14,6 @@ fn main() -> ExitCode {
     match args.next().as_deref().and_then(|a| a.to_str()) {
         Some("shim") => fracta::backend::local::shim::main(),
         Some("shim-exec") => fracta::backend::local::shim::exec_main(),
-        Some("demo-replay") => fracta::demo::replay::main(args),
         _ => cli::main(),
     }
 }

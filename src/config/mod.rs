@@ -32,8 +32,8 @@ pub use diagnostic::{Diagnostic, LoadError, Severity};
 pub use expand::{ConfigError, Native, Quantity, Text, process_env};
 pub use kubernetes::{Git, Kubernetes, PodSecurity, PullPolicy, Resources, Workspace};
 pub use load::{FILE_NAME, Loaded, MAX_FILE, load, root};
-pub use yaml::to_yaml;
 pub use schema::{
     Backend, Config, ControlPlane, Gateway, KeyBinding, Level, Logging, McpServer, Notify, NotifyHow,
     Project, Runtime, Ui, WorkspaceKind, json_schema,
 };
+pub use yaml::to_yaml;

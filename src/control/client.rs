@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::wire;
-use crate::event::Event;
+use crate::event::{Event, encode};
 use crate::session::state::SessionState;
 
 /// Where a control plane is.
@@ -253,7 +253,10 @@ impl Client {
         query: EventQuery,
     ) -> Result<impl Stream<Item = Result<Event, ClientError>> + Send + Unpin + use<>, ClientError> {
         let at = self.at.clone();
-        Ok(self.event_lines(name, query).await?.map(move |line| parse(&at, &line?)))
+        Ok(self.event_lines(name, query).await?.map(move |line| {
+            encode::parse(line?.as_bytes())
+                .map_err(|e| ClientError::Alien { at: at.clone(), what: e.to_string() })
+        }))
     }
 
     /// The list as it changes; see [`wire::Watch`].

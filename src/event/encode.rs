@@ -81,6 +81,16 @@ pub(crate) fn write(head: &Head<'_>, body: &Body, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+/// Any value as one line of JSON that is as harmless as an event's, without its end.
+///
+/// # Errors
+/// The value cannot be written as JSON (a map whose keys are no strings).
+pub fn json<T: Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Safe))?;
+    Ok(out)
+}
+
 /// Reads a line (with or without its `\n`).
 ///
 /// A kind that this build does not know (written by a newer fracta) becomes [`Body::Raw`] with the

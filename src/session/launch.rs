@@ -78,7 +78,10 @@ impl Launcher {
     pub fn backend(&self, name: &str) -> Result<&dyn Backend, Problem> {
         match name {
             "local" => Ok(&self.local),
-            other => Err(problem(Code::Unsupported, format!("this version of fracta has no backend {other:?}; it has: local"))),
+            other => Err(problem(
+                Code::Unsupported,
+                format!("this version of fracta has no backend {other:?}; it has: local"),
+            )),
         }
     }
 
@@ -156,7 +159,10 @@ impl Launcher {
             )
         })?;
         // Leading arguments and a real file's stamp: an entry may wrap a CLI in another one.
-        let key = std::iter::once(path.display().to_string()).chain(command.iter().skip(1).cloned()).collect::<Vec<_>>().join("\u{1f}");
+        let key = std::iter::once(path.display().to_string())
+            .chain(command.iter().skip(1).cloned())
+            .collect::<Vec<_>>()
+            .join("\u{1f}");
         let stamp = stamp(&path);
         let internal = |e: crate::store::StoreError| problem(Code::Internal, e.to_string());
         if let Some(cli) = self.store.probe(&key, &stamp).await.map_err(internal)? {
@@ -175,7 +181,8 @@ impl Launcher {
 /// The adapter of a name.
 pub fn adapter(name: &str) -> Result<&'static dyn Runtime, Problem> {
     runtime::adapter(name).ok_or_else(|| {
-        let known: Vec<_> = runtime::ADAPTERS.iter().copied().filter(|a| runtime::adapter(a).is_some()).collect();
+        let known: Vec<_> =
+            runtime::ADAPTERS.iter().copied().filter(|a| runtime::adapter(a).is_some()).collect();
         problem(
             Code::Unsupported,
             format!("this version of fracta has no adapter for {name}; it has: {}", known.join(", ")),
@@ -197,7 +204,9 @@ pub fn own_env(config: &RuntimeConfig) -> Result<Vec<(String, String)>, Problem>
     config
         .env
         .iter()
-        .map(|(k, v)| Ok((k.clone(), v.expand(&lookup).map_err(|e| problem(Code::BadRequest, e.to_string()))?)))
+        .map(|(k, v)| {
+            Ok((k.clone(), v.expand(&lookup).map_err(|e| problem(Code::BadRequest, e.to_string()))?))
+        })
         .collect()
 }
 
@@ -224,9 +233,8 @@ fn environment(adapter: &[(OsString, OsString)], own: &[(String, String)]) -> Ve
 /// Where an executable is: a path as it is given, a plain name by PATH.
 pub fn which(name: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
-    let runs = |p: &Path| {
-        std::fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-    };
+    let runs =
+        |p: &Path| std::fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
     if name.contains('/') {
         let path = PathBuf::from(name);
         return runs(&path).then_some(path);
@@ -246,7 +254,12 @@ fn stamp(path: &Path) -> String {
 }
 
 /// What a CLI prints when asked; bounded in time and size. A CLI that fails has said nothing.
-async fn ask_cli(path: &Path, leading: &[String], args: &[&str], env: &[(String, String)]) -> Result<String, Problem> {
+async fn ask_cli(
+    path: &Path,
+    leading: &[String],
+    args: &[&str],
+    env: &[(String, String)],
+) -> Result<String, Problem> {
     let mut command = tokio::process::Command::new(path);
     command
         .args(leading)
@@ -258,7 +271,8 @@ async fn ask_cli(path: &Path, leading: &[String], args: &[&str], env: &[(String,
         .process_group(0)
         .kill_on_drop(true);
     let asked = || format!("{} {}", path.display(), args.join(" "));
-    let mut child = command.spawn().map_err(|e| problem(Code::Unsupported, format!("cannot run {}: {e}", asked())))?;
+    let mut child =
+        command.spawn().map_err(|e| problem(Code::Unsupported, format!("cannot run {}: {e}", asked())))?;
     let read = async {
         let out = read_some(child.stdout.take());
         let err = read_some(child.stderr.take());
@@ -267,9 +281,9 @@ async fn ask_cli(path: &Path, leading: &[String], args: &[&str], env: &[(String,
         let _ = child.wait().await;
         String::from_utf8_lossy(&out).into_owned()
     };
-    tokio::time::timeout(PROBE, read)
-        .await
-        .map_err(|_| problem(Code::Unsupported, format!("{} gave no answer within {} s", asked(), PROBE.as_secs())))
+    tokio::time::timeout(PROBE, read).await.map_err(|_| {
+        problem(Code::Unsupported, format!("{} gave no answer within {} s", asked(), PROBE.as_secs()))
+    })
 }
 
 async fn read_some(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> Vec<u8> {

@@ -116,7 +116,12 @@ impl Store {
 
     /// Writes an answer down before it is sent, so that a restart can send it again. False: the
     /// request has an answer already.
-    pub async fn add_answer(&self, session: &str, approval: &str, answer: &Answer) -> Result<bool, StoreError> {
+    pub async fn add_answer(
+        &self,
+        session: &str,
+        approval: &str,
+        answer: &Answer,
+    ) -> Result<bool, StoreError> {
         let json = to_json(answer)?;
         let (session, approval) = (session.to_owned(), approval.to_owned());
         self.run(move |c| {
@@ -133,7 +138,10 @@ impl Store {
     pub async fn drop_answer(&self, session: &str, approval: &str) -> Result<(), StoreError> {
         let (session, approval) = (session.to_owned(), approval.to_owned());
         self.run(move |c| {
-            c.execute("DELETE FROM answers WHERE session = ?1 AND approval = ?2", params![session, approval])?;
+            c.execute(
+                "DELETE FROM answers WHERE session = ?1 AND approval = ?2",
+                params![session, approval],
+            )?;
             Ok(())
         })
         .await
@@ -172,7 +180,10 @@ impl Store {
         let json = to_json(info)?;
         let (path, stamp) = (path.to_owned(), stamp.to_owned());
         self.run(move |c| {
-            c.execute("INSERT OR REPLACE INTO probes(path, stamp, info) VALUES (?1, ?2, ?3)", [path, stamp, json])?;
+            c.execute(
+                "INSERT OR REPLACE INTO probes(path, stamp, info) VALUES (?1, ?2, ?3)",
+                [path, stamp, json],
+            )?;
             Ok(())
         })
         .await

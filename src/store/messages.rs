@@ -72,9 +72,8 @@ impl Store {
     pub async fn messages(&self, session: &str) -> Result<Vec<MessageRecord>, StoreError> {
         let session = session.to_owned();
         self.run(move |c| {
-            let mut s = c.prepare(
-                "SELECT id, text, steer, status FROM messages WHERE session = ?1 ORDER BY place",
-            )?;
+            let mut s =
+                c.prepare("SELECT id, text, steer, status FROM messages WHERE session = ?1 ORDER BY place")?;
             let rows = s.query_map([session], |r| {
                 let status: String = r.get(3)?;
                 Ok(MessageRecord {

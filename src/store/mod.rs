@@ -23,7 +23,9 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 pub enum StoreError {
     #[error("{path}: {source}")]
     Open { path: String, source: rusqlite::Error },
-    #[error("{path} was written by a newer fracta (schema {found}, this one knows {known}); use that version, or move the file away to begin anew")]
+    #[error(
+        "{path} was written by a newer fracta (schema {found}, this one knows {known}); use that version, or move the file away to begin anew"
+    )]
     Newer { path: String, found: i64, known: i64 },
     #[error("state database: {0}")]
     Sql(#[from] rusqlite::Error),

@@ -295,9 +295,10 @@ async fn transmit(
         }
         let now = *progress.borrow_and_update();
         let waits = sent - now.yours;
-        let fits = held.as_ref().and_then(|(frames, _)| frames.front()).is_some_and(|(_, len)| {
-            now.broken || *len == 0 || waits == 0 || waits + len <= WINDOW
-        });
+        let fits = held
+            .as_ref()
+            .and_then(|(frames, _)| frames.front())
+            .is_some_and(|(_, len)| now.broken || *len == 0 || waits == 0 || waits + len <= WINDOW);
         tokio::select! {
             biased;
             request = control.recv() => {

@@ -37,8 +37,10 @@ fn check(context: &Context) -> anyhow::Result<ExitCode> {
             out::line(&d.to_string())?;
         }
         if !bad {
-            let which =
-                file.map_or_else(|| "there is no fracta.yaml; the defaults".to_owned(), |f| f.display().to_string());
+            let which = file.map_or_else(
+                || "there is no fracta.yaml; the defaults".to_owned(),
+                |f| f.display().to_string(),
+            );
             out::line(&format!("{which}: ok"))?;
         }
     }

@@ -80,7 +80,10 @@ impl Context {
         let usage = |e: config::ConfigError| Usage(e.to_string());
         let url = url.expand(&env).map_err(usage)?;
         let file = plane.token_file.as_ref().ok_or_else(|| {
-            Usage("control_plane.url is set, but not control_plane.token_file, which holds the token for it".to_owned())
+            Usage(
+                "control_plane.url is set, but not control_plane.token_file, which holds the token for it"
+                    .to_owned(),
+            )
         })?;
         let token = read_token(&loaded.root.join(file.expand(&env).map_err(usage)?))?;
         Ok(Some(Client::new(&Endpoint::Http { url, token })?))
@@ -88,7 +91,20 @@ impl Context {
 
     /// What the config says of the screen.
     pub fn tui_options(&self, loaded: &Loaded) -> anyhow::Result<crate::tui::Options> {
-        crate::tui::Options::from_config(&loaded.config.ui).map_err(|e| Usage(e.to_string()).into())
+        let ui = &loaded.config.ui;
+        let usage = |e: config::ConfigError| Usage(e.to_string());
+        let mut options = crate::tui::Options {
+            theme: config::Config::expanded(ui.theme.as_ref(), &env).map_err(usage)?,
+            mouse: ui.mouse,
+            notify: ui.notify.how() != config::NotifyHow::Off,
+            ..crate::tui::Options::default()
+        };
+        for (action, binding) in &ui.keys {
+            let keys =
+                binding.keys().iter().map(|k| k.expand(&env)).collect::<Result<_, _>>().map_err(usage)?;
+            options.keys.insert(action.clone(), keys);
+        }
+        Ok(options)
     }
 }
 
@@ -101,10 +117,13 @@ pub fn read_token(path: &std::path::Path) -> anyhow::Result<secrecy::SecretStrin
         let text = format!("others may read the token file {shown}; take that right away: chmod 600 {shown}");
         return Err(Usage(text).into());
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the token file {shown}"))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the token file {shown}"))?;
     let token = text.lines().next().unwrap_or_default().trim();
     if token.len() < 16 {
-        let text = format!("the token in {shown} is shorter than 16 characters; make one: openssl rand -hex 32 > {shown}");
+        let text = format!(
+            "the token in {shown} is shorter than 16 characters; make one: openssl rand -hex 32 > {shown}"
+        );
         return Err(Usage(text).into());
     }
     Ok(token.to_owned().into())

@@ -20,8 +20,12 @@ pub async fn kill(context: &Context, args: args::Kill) -> anyhow::Result<()> {
     if context.json {
         return out::json(&agent);
     }
-    let kept = if args.keep_files { format!("; its files stay in {}", agent.workspace) } else { String::new() };
-    Ok(out::line(&format!("{} is gone{kept}; `fracta events {}` still shows what it did", args.name, agent.session))?)
+    let kept =
+        if args.keep_files { format!("; its files stay in {}", agent.workspace) } else { String::new() };
+    Ok(out::line(&format!(
+        "{} is gone{kept}; `fracta events {}` still shows what it did",
+        args.name, agent.session
+    ))?)
 }
 
 pub async fn prune(context: &Context, args: args::Prune) -> anyhow::Result<()> {

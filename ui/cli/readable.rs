@@ -18,7 +18,9 @@ impl Readable {
     /// The text for one event; not cleaned yet.
     pub fn show(&mut self, event: &Event) -> String {
         match &event.body {
-            Body::MessageDelta { item, text, .. } | Body::CommandOutput { item, text } => self.stream(item, text),
+            Body::MessageDelta { item, text, .. } | Body::CommandOutput { item, text } => {
+                self.stream(item, text)
+            }
             Body::ReasoningDelta { .. } => String::new(),
             Body::MessageCompleted { item, text, .. } => self.whole(item, text),
             Body::CommandCompleted { item, text, exit_code, .. } => {
@@ -66,7 +68,9 @@ fn fact(body: &Body) -> String {
         Body::TurnCompleted { outcome, error } => turn(*outcome, error.as_deref()),
         Body::ReasoningCompleted { text, .. } => format!("(thinking) {}", fracta::text::summary(text, 200)),
         Body::CommandStarted { command, .. } => format!("$ {command}"),
-        Body::ToolStarted { name, input, .. } => format!("> {name} {}", fracta::text::summary(&input.to_string(), 200)),
+        Body::ToolStarted { name, input, .. } => {
+            format!("> {name} {}", fracta::text::summary(&input.to_string(), 200))
+        }
         Body::ToolCompleted { name, error: Some(e), .. } => format!("> {name} failed: {e}"),
         Body::ToolCompleted { name, .. } => format!("> {name} done"),
         Body::FileChanged { path, change, diff, .. } => {
@@ -87,7 +91,11 @@ fn fact(body: &Body) -> String {
         Body::Gap { text } => format!("gap: {text}"),
         Body::Raw { text } => format!("raw: {text}"),
         Body::SessionEnded { state, reason } => {
-            format!("-- session ended: {}{}", state.word(), reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default())
+            format!(
+                "-- session ended: {}{}",
+                state.word(),
+                reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default()
+            )
         }
         _ => return String::new(),
     };
@@ -117,7 +125,9 @@ fn user(text: &str, delivery: Delivery, reason: Option<&str>) -> String {
         // Told when it was queued; that it was taken is the normal case.
         (Delivery::Accepted, _) => String::new(),
         (Delivery::Queued, _) => format!("you: {text}"),
-        (d, r) => format!("you: {text}\n  {}: {}", format!("{d:?}").to_lowercase(), r.unwrap_or("no reason given")),
+        (d, r) => {
+            format!("you: {text}\n  {}: {}", format!("{d:?}").to_lowercase(), r.unwrap_or("no reason given"))
+        }
     }
 }
 
@@ -144,7 +154,10 @@ mod tests {
         let delta = |t: &str| Body::MessageDelta { item: "m".into(), role: Role::Assistant, text: t.into() };
         let mut all = r.show(&event(1, delta("Hel")));
         all += &r.show(&event(2, delta("lo")));
-        all += &r.show(&event(3, Body::MessageCompleted { item: "m".into(), role: Role::Assistant, text: "Hello".into() }));
+        all += &r.show(&event(
+            3,
+            Body::MessageCompleted { item: "m".into(), role: Role::Assistant, text: "Hello".into() },
+        ));
         all += &r.show(&event(4, Body::CommandStarted { item: "c".into(), command: "ls".into(), cwd: None }));
         let done = Body::CommandCompleted {
             item: "c".into(),

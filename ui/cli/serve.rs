@@ -62,7 +62,10 @@ fn options(context: &Context, args: args::Serve) -> anyhow::Result<Options> {
     let listen = match (address, token_file) {
         (Some(address), Some(file)) => Some((address, read_token(&file)?)),
         (Some(_), None) => {
-            return Err(Usage("--listen needs --token-file: nothing listens on TCP without a token".to_owned()).into());
+            return Err(Usage(
+                "--listen needs --token-file: nothing listens on TCP without a token".to_owned(),
+            )
+            .into());
         }
         (None, _) => None,
     };
@@ -127,7 +130,11 @@ fn log_to(loaded: &fracta::config::Loaded, layout: &Layout) -> anyhow::Result<()
         .with_context(|| format!("cannot write the log {}", file.display()))?;
     let filter = tracing_subscriber::EnvFilter::try_new(&level)
         .map_err(|e| Usage(format!("FRACTA_LOG={level:?} is no log filter: {e}")))?;
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::sync::Mutex::new(appender)).init();
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .with_writer(std::sync::Mutex::new(appender))
+        .init();
     Ok(())
 }
 
@@ -135,7 +142,8 @@ pub async fn stop(context: &Context, agents: bool) -> anyhow::Result<()> {
     match context.running().await? {
         Some(client) => {
             client.shutdown(agents).await?;
-            let text = if agents { "control plane and agents ended" } else { "control plane ended; agents go on" };
+            let text =
+                if agents { "control plane and agents ended" } else { "control plane ended; agents go on" };
             say(context, true, text)
         }
         None => say(context, false, "no control plane runs for this project"),
@@ -154,7 +162,9 @@ pub async fn status(context: &Context) -> anyhow::Result<()> {
         if context.json {
             return out::json(&serde_json::json!({ "running": false }));
         }
-        return Ok(out::line("no control plane runs for this project; any command that needs one starts it")?);
+        return Ok(out::line(
+            "no control plane runs for this project; any command that needs one starts it",
+        )?);
     };
     let s = client.status().await?;
     if context.json {

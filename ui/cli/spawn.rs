@@ -104,6 +104,13 @@ fn show(context: &Context, agent: &wire::Agent) -> anyhow::Result<()> {
         return out::json(agent);
     }
     let reason = agent.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
-    let line = format!("{} {}{reason}  ({} {}, {})", agent.name, agent.state.word(), agent.runtime, agent.mode.word(), agent.workspace);
+    let line = format!(
+        "{} {}{reason}  ({} {}, {})",
+        agent.name,
+        agent.state.word(),
+        agent.runtime,
+        agent.mode.word(),
+        agent.workspace
+    );
     Ok(out::line(&line)?)
 }

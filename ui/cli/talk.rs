@@ -39,7 +39,9 @@ fn tell(context: &Context, name: &str, said: &Said) -> anyhow::Result<()> {
     match said.delivery {
         Delivery::Rejected => anyhow::bail!("{name} did not take the message{why}"),
         Delivery::Unconfirmed => {
-            anyhow::bail!("it is not known whether {name} got the message{why}; it is not sent again by itself")
+            anyhow::bail!(
+                "it is not known whether {name} got the message{why}; it is not sent again by itself"
+            )
         }
         _ if context.json => Ok(()),
         Delivery::Accepted => Ok(out::line(&format!("{name}: accepted"))?),
@@ -68,7 +70,9 @@ pub async fn approvals(context: &Context) -> anyhow::Result<()> {
     if context.json {
         let all: Vec<_> = agents
             .iter()
-            .flat_map(|a| a.pending_approvals.iter().map(move |p| serde_json::json!({ "agent": a.name, "approval": p })))
+            .flat_map(|a| {
+                a.pending_approvals.iter().map(move |p| serde_json::json!({ "agent": a.name, "approval": p }))
+            })
             .collect();
         return out::json(&all);
     }

@@ -255,10 +255,8 @@ async fn events(
     plane.called.notify_waiters();
     let news = plane.news.subscribe();
     let all = plane.events.lock().unwrap().get(&name).cloned().unwrap_or_default();
-    let mut stored: Vec<Event> = all
-        .into_iter()
-        .filter(|e| e.seq > q.after && q.before.is_none_or(|b| e.seq < b))
-        .collect();
+    let mut stored: Vec<Event> =
+        all.into_iter().filter(|e| e.seq > q.after && q.before.is_none_or(|b| e.seq < b)).collect();
     if let (Some(limit), Some(_)) = (q.limit, q.before) {
         let cut = stored.len().saturating_sub(usize::try_from(limit).unwrap());
         stored.drain(..cut);
@@ -325,16 +323,16 @@ async fn verb(
             Json(wire::Said { message: "m-1".to_owned(), delivery, reason: None }).into_response()
         }
         "approvals" => {
-            let mut a = plane.agents.lock().unwrap().iter().find(|a| a.name.as_str() == name).unwrap().clone();
+            let mut a =
+                plane.agents.lock().unwrap().iter().find(|a| a.name.as_str() == name).unwrap().clone();
             a.pending_approvals.clear();
             plane.put(a);
             let answer: wire::Answer = serde_json::from_value(body).unwrap();
             let decision = answer.decision;
             Json(wire::Answered { approval: answer.approval.unwrap_or_default(), decision }).into_response()
         }
-        "merge" => {
-            Json(wire::Merged { into: "main".to_owned(), commit: Some("abcdef0123456".to_owned()) }).into_response()
-        }
+        "merge" => Json(wire::Merged { into: "main".to_owned(), commit: Some("abcdef0123456".to_owned()) })
+            .into_response(),
         "seen" => Json(json!({})).into_response(),
         _ => {
             let a = plane.agents.lock().unwrap().iter().find(|a| a.name.as_str() == name).unwrap().clone();

@@ -58,21 +58,35 @@ pub struct Hello {
 pub enum Notice {
     Hello(Hello),
     /// `raw.jsonl` is now so long.
-    Grown { raw_len: u64 },
+    Grown {
+        raw_len: u64,
+    },
     /// Bytes that the agent's stdin took: in the whole run, and of those that this client sent.
-    StdinWritten { total: u64, yours: u64 },
+    StdinWritten {
+        total: u64,
+        yours: u64,
+    },
     /// The agent's stdin takes nothing any more; what was queued is lost.
-    StdinBroken { error: String },
+    StdinBroken {
+        error: String,
+    },
     /// A kill asked for by this client is done; so many processes got a signal. One answer may stand
     /// for several requests.
-    Killed { count: u32 },
+    Killed {
+        count: u32,
+    },
     /// Something keeps the shim from its work (`over`: no longer), such as a full disk.
-    Trouble { text: String, over: bool },
+    Trouble {
+        text: String,
+        over: bool,
+    },
     Pong,
     /// The run is over and nothing of it is left; the same stands in `exit.json`.
     Exit(ExitRecord),
     /// The shim could not begin: instead of [`Notice::Hello`], and the last notice.
-    Failed { error: String },
+    Failed {
+        error: String,
+    },
 }
 
 /// Why a frame was refused. Who sent it speaks another protocol: the link is closed.
@@ -90,7 +104,10 @@ pub enum BadFrame {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     /// A part of a message for stdin; `last` ends the message.
-    Stdin { bytes: Vec<u8>, last: bool },
+    Stdin {
+        bytes: Vec<u8>,
+        last: bool,
+    },
     Other(Request),
 }
 

@@ -132,7 +132,9 @@ impl Link for LocalLink {
                     ShimNotice::Grown { raw_len } => Notice::Grown { raw_len },
                     ShimNotice::StdinBroken { error } => Notice::InputBroken { why: error },
                     ShimNotice::Trouble { text, over: false } => Notice::Trouble { text },
-                    ShimNotice::Trouble { text, over: true } => Notice::Trouble { text: format!("over: {text}") },
+                    ShimNotice::Trouble { text, over: true } => {
+                        Notice::Trouble { text: format!("over: {text}") }
+                    }
                     ShimNotice::Exit(end) => Notice::Exit { exit: end.exit, raw_len: end.raw_len },
                     ShimNotice::Hello(_)
                     | ShimNotice::StdinWritten { .. }

@@ -114,7 +114,10 @@ impl Follower {
                 };
                 match read {
                     Ok(chunk) => {
-                        self.at = Position { offset: Some(chunk.next_offset), seq: chunk.last_seq.max(self.at.seq) };
+                        self.at = Position {
+                            offset: Some(chunk.next_offset),
+                            seq: chunk.last_seq.max(self.at.seq),
+                        };
                         if !chunk.bytes.is_empty() {
                             let lines = first_lines(&chunk.bytes, self.left);
                             let n = memchr::memchr_iter(b'\n', lines).count() as u64;

@@ -61,9 +61,11 @@ pub fn unix(layout: &Layout) -> Result<(UnixListener, PathBuf), ServeError> {
 }
 
 pub async fn tcp(address: &str) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Io { what: "listen on", path: PathBuf::from(address), source })
+    TcpListener::bind(address).await.map_err(|source| ServeError::Io {
+        what: "listen on",
+        path: PathBuf::from(address),
+        source,
+    })
 }
 
 /// Accepts connections of the server's own user only: a second wall behind the socket's mode.
@@ -79,7 +81,9 @@ impl axum::serve::Listener for OwnUser {
             match self.0.accept().await {
                 Ok((stream, addr)) => match stream.peer_cred() {
                     Ok(c) if c.uid() == me || c.uid() == 0 => return (stream, addr),
-                    other => tracing::warn!(peer = ?other.map(|c| c.uid()), "refused a connection of another user"),
+                    other => {
+                        tracing::warn!(peer = ?other.map(|c| c.uid()), "refused a connection of another user")
+                    }
                 },
                 // Out of file descriptors or the like: it passes when connections end.
                 Err(e) => {

@@ -70,9 +70,7 @@ impl Server {
         let tcp = self.tcp.map(|listener| {
             let app = routes::with_token(app.clone(), plane.token());
             let stopped = plane.stopped();
-            tokio::spawn(async move {
-                axum::serve(listener, app).with_graceful_shutdown(stopped).await
-            })
+            tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(stopped).await })
         });
         let socket = plane.socket().to_owned();
         axum::serve(listen::OwnUser(self.unix), app).with_graceful_shutdown(stopped).await?;

@@ -103,11 +103,17 @@ impl Plane {
                 let runs = saved.runs;
                 self.start(record, dir, state, journal, Begin::Again { resume, runs }).await;
             }
-            Err(e) => tracing::error!(agent = name, error = %e, "cannot open the journal: the agent is left out"),
+            Err(e) => {
+                tracing::error!(agent = name, error = %e, "cannot open the journal: the agent is left out")
+            }
         }
     }
 
-    fn open_journal(&self, dir: &Path, record: &AgentRecord) -> Result<(Journal, Option<ResumePoint>), JournalError> {
+    fn open_journal(
+        &self,
+        dir: &Path,
+        record: &AgentRecord,
+    ) -> Result<(Journal, Option<ResumePoint>), JournalError> {
         let (mut journal, found) = Journal::open(dir, record.name.as_str(), &record.session)?;
         if let Some(bytes) = found.torn {
             let text = format!(
@@ -155,7 +161,9 @@ impl Plane {
     pub(super) fn entries(&self, killed: bool) -> Vec<Arc<Entry>> {
         let all = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         let mut list: Vec<_> = all.values().filter(|e| killed || !e.live().killed).cloned().collect();
-        list.sort_by(|a, b| (a.record.created_at, &a.record.session).cmp(&(b.record.created_at, &b.record.session)));
+        list.sort_by(|a, b| {
+            (a.record.created_at, &a.record.session).cmp(&(b.record.created_at, &b.record.session))
+        });
         list
     }
 

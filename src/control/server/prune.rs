@@ -24,7 +24,10 @@ impl Plane {
             if !(killed || over) || age < prune.older_than_secs {
                 continue;
             }
-            if !killed && let Err(p) = super::routes::ask(&entry, |reply| Ask::Kill { kill: Kill::default(), reply }).await {
+            if !killed
+                && let Err(p) =
+                    super::routes::ask(&entry, |reply| Ask::Kill { kill: Kill::default(), reply }).await
+            {
                 done.kept.push(format!("{}: {}", entry.record.name, p.message));
                 continue;
             }

@@ -149,7 +149,10 @@ async fn one(State(plane): Shared, Path(name): Path<String>) -> Answer<wire::Age
     Ok(Json(plane.find(&name)?.row()))
 }
 
-async fn session(State(plane): Shared, Path(name): Path<String>) -> Answer<crate::session::state::SessionState> {
+async fn session(
+    State(plane): Shared,
+    Path(name): Path<String>,
+) -> Answer<crate::session::state::SessionState> {
     let state = plane.find(&name)?.live().state.clone();
     Ok(Json(state))
 }
@@ -172,11 +175,19 @@ pub(super) async fn ask<T>(entry: &Entry, make: impl FnOnce(Reply<T>) -> Ask) ->
     answer.await.map_err(|_| gone())?
 }
 
-async fn say(State(plane): Shared, Path(name): Path<String>, Json(say): Json<wire::Say>) -> Answer<wire::Said> {
+async fn say(
+    State(plane): Shared,
+    Path(name): Path<String>,
+    Json(say): Json<wire::Say>,
+) -> Answer<wire::Said> {
     message(&plane, &name, say.text, false).await
 }
 
-async fn steer(State(plane): Shared, Path(name): Path<String>, Json(say): Json<wire::Say>) -> Answer<wire::Said> {
+async fn steer(
+    State(plane): Shared,
+    Path(name): Path<String>,
+    Json(say): Json<wire::Say>,
+) -> Answer<wire::Said> {
     message(&plane, &name, say.text, true).await
 }
 
@@ -191,7 +202,10 @@ async fn message(plane: &Plane, name: &str, text: String, steer: bool) -> Answer
         Err(_) => Ok(Json(wire::Said {
             message: String::new(),
             delivery: Delivery::Queued,
-            reason: Some(format!("the runtime has not confirmed it within {} s; its events will tell", CONFIRM.as_secs())),
+            reason: Some(format!(
+                "the runtime has not confirmed it within {} s; its events will tell",
+                CONFIRM.as_secs()
+            )),
         })),
     }
 }
@@ -211,7 +225,11 @@ async fn abort(State(plane): Shared, Path(name): Path<String>) -> Answer<wire::A
     Ok(Json(entry.row()))
 }
 
-async fn kill(State(plane): Shared, Path(name): Path<String>, Json(kill): Json<wire::Kill>) -> Answer<wire::Agent> {
+async fn kill(
+    State(plane): Shared,
+    Path(name): Path<String>,
+    Json(kill): Json<wire::Kill>,
+) -> Answer<wire::Agent> {
     let entry = plane.find_live(&name)?;
     ask(&entry, |reply| Ask::Kill { kill, reply }).await?;
     plane.env.hub.mark(&entry.record.session);
@@ -227,7 +245,9 @@ async fn diff(State(plane): Shared, Path(name): Path<String>) -> Answer<wire::Di
 async fn merge(State(plane): Shared, Path(name): Path<String>) -> Answer<wire::Merged> {
     let entry = plane.find_live(&name)?;
     if entry.state().in_turn() {
-        let text = format!("{name} is at work: its files change under the merge; wait until the turn ends, or abort it");
+        let text = format!(
+            "{name} is at work: its files change under the merge; wait until the turn ends, or abort it"
+        );
         return Err(problem(Code::Conflict, text));
     }
     let merged = workspace::merge(&entry.record.workspace, plane.layout.root()).await;

@@ -46,7 +46,9 @@ impl Plane {
             command,
         };
         match adapter {
-            None => row.warnings.push(format!("this version of fracta does not speak {}'s protocol", row.adapter)),
+            None => {
+                row.warnings.push(format!("this version of fracta does not speak {}'s protocol", row.adapter))
+            }
             Some(adapter) => match launch::own_env(entry) {
                 Ok(env) => match self.env.launcher.find(&row.command, adapter, &env).await {
                     Ok(found) => row.version = found.cli.version,

@@ -188,7 +188,9 @@ impl Plane {
 fn taken(name: &AgentName) -> Problem {
     problem(
         Code::Conflict,
-        format!("there is an agent {name} already; `fracta say {name} …` talks to it, `fracta kill {name}` frees the name"),
+        format!(
+            "there is an agent {name} already; `fracta say {name} …` talks to it, `fracta kill {name}` frees the name"
+        ),
     )
 }
 
@@ -212,7 +214,10 @@ fn check_contract(mode: Mode, contract: Option<&str>) -> Result<(), Problem> {
         )),
         Some(c) if c.len() > MAX_CONTRACT => Err(problem(
             Code::BadRequest,
-            format!("the contract is {} bytes long, more than {MAX_CONTRACT}; put it into a file of the project and name the file", c.len()),
+            format!(
+                "the contract is {} bytes long, more than {MAX_CONTRACT}; put it into a file of the project and name the file",
+                c.len()
+            ),
         )),
         _ => Ok(()),
     }

@@ -90,7 +90,8 @@ mod tests {
         assert!(cut(&mut body, true));
         let Body::MessageCompleted { text, .. } = &body else { panic!() };
         let kept = MAX_TEXT - 1;
-        let note = format!("\n[cut by fracta: the first {kept} of {} bytes; raw.jsonl has it whole]", MAX_TEXT + 3);
+        let note =
+            format!("\n[cut by fracta: the first {kept} of {} bytes; raw.jsonl has it whole]", MAX_TEXT + 3);
         assert!(text.starts_with("xä") && text.ends_with(&note), "{}", &text[text.len() - 100..]);
         assert_eq!(text.len(), kept + note.len());
     }

@@ -326,7 +326,8 @@ fn sift(mut bytes: Vec<u8>, offset: u64, after: u64) -> Chunk {
         let line = from..from + i + 1;
         let text = &bytes[from..from + i];
         let seq = encode::seq_of(text).filter(|s| *s > chunk.last_seq && encode::is_clean(text));
-        let here = Damage { after_seq: chunk.last_seq, next_seq: None, offset: offset + from as u64, bytes: 0 };
+        let here =
+            Damage { after_seq: chunk.last_seq, next_seq: None, offset: offset + from as u64, bytes: 0 };
         from = line.end;
         let Some(seq) = seq else {
             open.get_or_insert(here).bytes += line.len() as u64;

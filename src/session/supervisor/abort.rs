@@ -33,10 +33,13 @@ impl Supervisor {
             abort.waiters.push(reply);
             return;
         }
-        let waiting = matches!(self.place, Place::Waiting(_)) || (self.run.is_none() && !self.queue.is_empty());
+        let waiting =
+            matches!(self.place, Place::Waiting(_)) || (self.run.is_none() && !self.queue.is_empty());
         let in_turn = self.entry.live().state.turn.is_some();
         let starting = self.run.as_ref().is_some_and(|r| r.exit.is_none())
-            && (!self.in_flight.is_empty() || !self.queue.is_empty() || self.entry.record.mode == Mode::Batch);
+            && (!self.in_flight.is_empty()
+                || !self.queue.is_empty()
+                || self.entry.record.mode == Mode::Batch);
         if waiting && self.run.is_none() {
             self.place = Place::None;
             self.reject_queue(BY_PERSON).await;

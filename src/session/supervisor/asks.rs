@@ -34,13 +34,11 @@ impl Supervisor {
             return self.steer(text, reply).await;
         }
         // While a turn runs nobody waits for the message's fate: it is queued, and told so.
-        let busy = self.entry.live().state.turn.is_some() || !self.in_flight.is_empty() || !self.queue.is_empty();
+        let busy =
+            self.entry.live().state.turn.is_some() || !self.in_flight.is_empty() || !self.queue.is_empty();
         let mut reply = Some(reply);
-        let result = if busy {
-            self.enqueue(text, &mut None).await
-        } else {
-            self.enqueue(text, &mut reply).await
-        };
+        let result =
+            if busy { self.enqueue(text, &mut None).await } else { self.enqueue(text, &mut reply).await };
         if let Some(reply) = reply {
             let said = result.map(|message| Said { message, delivery: Delivery::Queued, reason: None });
             let _ = reply.send(said);
@@ -84,7 +82,9 @@ impl Supervisor {
         if self.entry.record.mode == crate::runtime::Mode::Batch {
             return Err(problem(
                 Code::Unsupported,
-                format!("{name} runs in batch mode, and a batch turn takes no messages; `fracta say {name} …` queues one for the next turn"),
+                format!(
+                    "{name} runs in batch mode, and a batch turn takes no messages; `fracta say {name} …` queues one for the next turn"
+                ),
             ));
         }
         if self.entry.live().state.turn.is_none() {
@@ -98,8 +98,11 @@ impl Supervisor {
 
     async fn answer(&mut self, answer: Answer) -> Result<Answered, Problem> {
         let id = self.which_approval(answer.approval.as_deref())?;
-        let command =
-            Command::Answer { approval: id.clone(), decision: answer.decision, answers: answer.answers.clone() };
+        let command = Command::Answer {
+            approval: id.clone(),
+            decision: answer.decision,
+            answers: answer.answers.clone(),
+        };
         let stored = Answer { approval: Some(id.clone()), ..answer.clone() };
         let fresh = self
             .env
@@ -122,7 +125,11 @@ impl Supervisor {
     /// Tells that a person answered, unless the adapter told it.
     pub(super) fn resolved(&mut self, id: &str, decision: Decision) {
         if self.entry.live().state.pending.iter().any(|p| p.id == id) {
-            self.state_fact(Body::ApprovalResolved { approval: id.to_owned(), decision, by: "person".to_owned() });
+            self.state_fact(Body::ApprovalResolved {
+                approval: id.to_owned(),
+                decision,
+                by: "person".to_owned(),
+            });
         }
     }
 
@@ -134,7 +141,10 @@ impl Supervisor {
             (Some(id), all) if all.iter().any(|p| p.id == id) => Ok(id.to_owned()),
             (_, []) => Err(problem(Code::Conflict, format!("{name} waits for no approval"))),
             (None, [one]) => Ok(one.id.clone()),
-            (None, _) => Err(problem(Code::BadRequest, format!("{name} waits for several approvals: name one of {}", ids()))),
+            (None, _) => Err(problem(
+                Code::BadRequest,
+                format!("{name} waits for several approvals: name one of {}", ids()),
+            )),
             (Some(id), _) => Err(problem(
                 Code::NotFound,
                 format!("{name} waits for no approval {id} (answered or withdrawn?); it waits for {}", ids()),
@@ -152,12 +162,16 @@ impl Supervisor {
                 Ok(l) if l.is_empty() => {}
                 Ok(l) => {
                     let name = &self.entry.record.name;
-                    let text = format!("{name} has work that killing it would destroy: {l}; merge it (`fracta merge {name}`), keep it (--keep-files), or destroy it (--force)");
+                    let text = format!(
+                        "{name} has work that killing it would destroy: {l}; merge it (`fracta merge {name}`), keep it (--keep-files), or destroy it (--force)"
+                    );
                     let _ = reply.send(Err(problem(Code::Conflict, text)));
                     return;
                 }
                 Err(e) => {
-                    let text = format!("cannot tell what killing it would destroy: {e}; --force kills it all the same");
+                    let text = format!(
+                        "cannot tell what killing it would destroy: {e}; --force kills it all the same"
+                    );
                     let _ = reply.send(Err(problem(Code::Conflict, text)));
                     return;
                 }

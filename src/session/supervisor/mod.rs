@@ -47,12 +47,27 @@ pub type Reply<T> = oneshot::Sender<Result<T, Problem>>;
 
 /// What a supervisor can be asked.
 pub enum Ask {
-    Say { text: String, steer: bool, reply: Reply<wire::Said> },
-    Answer { answer: wire::Answer, reply: Reply<wire::Answered> },
-    Abort { reply: Reply<()> },
-    Kill { kill: wire::Kill, reply: Reply<()> },
+    Say {
+        text: String,
+        steer: bool,
+        reply: Reply<wire::Said>,
+    },
+    Answer {
+        answer: wire::Answer,
+        reply: Reply<wire::Answered>,
+    },
+    Abort {
+        reply: Reply<()>,
+    },
+    Kill {
+        kill: wire::Kill,
+        reply: Reply<()>,
+    },
     /// The control plane ends; with `agents` the process too.
-    Shutdown { agents: bool, reply: oneshot::Sender<()> },
+    Shutdown {
+        agents: bool,
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// A refusal for the person who asked.

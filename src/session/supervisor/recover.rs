@@ -44,7 +44,8 @@ impl Saved {
 /// Writes down that what the raw line at `offset` asked for is about to be sent.
 pub(super) fn write_cursor(dir: &Path, offset: u64) -> io::Result<()> {
     use std::os::unix::fs::{FileExt, OpenOptionsExt};
-    let file = fs::OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(dir.join(CURSOR))?;
+    let file =
+        fs::OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(dir.join(CURSOR))?;
     file.write_all_at(&offset.to_le_bytes(), 0)
 }
 
@@ -74,7 +75,9 @@ impl Supervisor {
                     if queued { self.queue.push_back(message) } else { self.in_flight.push(message) }
                 }
             }
-            Err(e) => tracing::error!(agent = %self.entry.record.name, error = %e, "cannot read unsettled messages"),
+            Err(e) => {
+                tracing::error!(agent = %self.entry.record.name, error = %e, "cannot read unsettled messages")
+            }
         }
         self.catch_up = Some(CatchUp { until: 0, resume });
         self.find_run().await;
@@ -216,7 +219,8 @@ impl Supervisor {
             if !self.entry.live().state.pending.iter().any(|p| p.id == id) {
                 continue;
             }
-            let command = Command::Answer { approval: id.clone(), decision: answer.decision, answers: answer.answers };
+            let command =
+                Command::Answer { approval: id.clone(), decision: answer.decision, answers: answer.answers };
             if self.command(&command).await.is_ok() {
                 self.resolved(&id, answer.decision);
             }
@@ -235,7 +239,8 @@ impl Supervisor {
                 continue;
             }
             let reason = Some(why.to_owned());
-            let body = super::feed::user_message(&self.in_flight[i], crate::event::Delivery::Unconfirmed, reason);
+            let body =
+                super::feed::user_message(&self.in_flight[i], crate::event::Delivery::Unconfirmed, reason);
             self.put(None, crate::event::Fact::from(body));
             let record = &mut self.in_flight[i].record;
             record.status = MessageStatus::Doubtful;

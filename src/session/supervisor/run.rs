@@ -90,7 +90,8 @@ impl Supervisor {
         let link = backend.start(&prepared.run).await.map_err(|e| e.0)?;
         self.runs = number;
         let start = link.raw_start();
-        let reader = RawReader::open(&self.entry.dir.join(RAW_FILE), start).map_err(|e| format!("cannot read raw.jsonl: {e}"))?;
+        let reader = RawReader::open(&self.entry.dir.join(RAW_FILE), start)
+            .map_err(|e| format!("cannot read raw.jsonl: {e}"))?;
         tracing::info!(agent = %self.entry.record.name, session = self.session(), run = number, pid = link.pid(), "process started");
         let mut out = Output::default();
         protocol.open(&mut out);

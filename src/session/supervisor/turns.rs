@@ -50,8 +50,14 @@ impl Supervisor {
         Ok(id)
     }
 
-    pub(super) fn message(&self, text: String, steer: bool, reply: Option<Reply<Said>>) -> Result<Message, Problem> {
-        let id = crate::id::random("m").map_err(|e| problem(Code::Internal, format!("no randomness: {e}")))?;
+    pub(super) fn message(
+        &self,
+        text: String,
+        steer: bool,
+        reply: Option<Reply<Said>>,
+    ) -> Result<Message, Problem> {
+        let id =
+            crate::id::random("m").map_err(|e| problem(Code::Internal, format!("no randomness: {e}")))?;
         let record = MessageRecord { id, text, steer, status: MessageStatus::Queued };
         Ok(Message { record, reply })
     }
@@ -140,7 +146,8 @@ impl Supervisor {
     /// Starts the next turn on the open session.
     async fn start_turn(&mut self) {
         let Some(message) = self.hand_over().await else { return };
-        let command = Command::StartTurn { message: message.record.id.clone(), text: message.record.text.clone() };
+        let command =
+            Command::StartTurn { message: message.record.id.clone(), text: message.record.text.clone() };
         if let Some(link) = self.run.as_mut().and_then(|r| r.link.as_mut()) {
             // What comes after this belongs to the turn, and ends with it when it is aborted.
             let _ = link.control(Control::Mark).await;

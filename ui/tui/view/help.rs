@@ -111,7 +111,14 @@ pub fn draw(model: &Model, top: usize, area: Rect, buf: &mut Buffer) {
                 let style = if off.is_some() { t.dim } else { t.text };
                 let x = put_at(buf, area, column, y, help, style) + 2;
                 if let Some(why) = off {
-                    put_at(buf, area, x, y, &fit(&format!("(now: {why})"), w.saturating_sub(usize::from(x))), t.dim);
+                    put_at(
+                        buf,
+                        area,
+                        x,
+                        y,
+                        &fit(&format!("(now: {why})"), w.saturating_sub(usize::from(x))),
+                        t.dim,
+                    );
                 }
             }
             Line::Command { name, help } => {

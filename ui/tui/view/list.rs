@@ -68,7 +68,8 @@ pub fn layout(model: &mut Model, area: Rect) {
         return;
     };
     // A group's heading comes into sight with its first agent.
-    let above = matches!(selected.checked_sub(1).and_then(|i| model.list.rows().get(i)), Some(Row::Heading(..)));
+    let above =
+        matches!(selected.checked_sub(1).and_then(|i| model.list.rows().get(i)), Some(Row::Heading(..)));
     let first = if above { selected - 1 } else { selected };
     let mut top = model.list.top.min(first).min(rows.saturating_sub(1));
     let fits = |top: usize, list: &crate::tui::list::List| {

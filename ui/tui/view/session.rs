@@ -25,7 +25,8 @@ pub fn areas(model: &Model, area: Rect) -> Areas {
         _ => 2,
     };
     let mut left = area.height - heading.min(area.height);
-    let pending = u16::from(left >= 6 && model.list.selected().is_some_and(|a| !a.pending_approvals.is_empty()));
+    let pending =
+        u16::from(left >= 6 && model.list.selected().is_some_and(|a| !a.pending_approvals.is_empty()));
     left -= pending;
     let input = input::height(model, area.width, left).min(left);
     left -= input;
