@@ -222,12 +222,15 @@ pub fn default_runtime(config: &Config) -> Option<&str> {
 
 /// The environment of a local agent; later wins: inherited, the adapter's own, the runtime's.
 fn environment(adapter: &[(OsString, OsString)], own: &[(String, String)]) -> Vec<(OsString, OsString)> {
-    let mut all: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    let mut all: BTreeMap<OsString, OsString> = std::env::vars_os().filter(|(k, _)| !is_ours(k)).collect();
     all.extend(adapter.iter().cloned());
     all.extend(own.iter().map(|(k, v)| (k.into(), v.into())));
-    // The agent must not take itself for fracta, nor for a program in the terminal that started it.
-    all.retain(|k, _| !k.to_string_lossy().starts_with("FRACTA_") && k != "TMUX" && k != "TMUX_PANE");
     all.into_iter().collect()
+}
+
+/// What fracta and the terminal that started it know themselves by, and an agent must not.
+fn is_ours(name: &OsString) -> bool {
+    ["FRACTA_LOG", "FRACTA_RUN", "TMUX", "TMUX_PANE"].iter().any(|n| name == n)
 }
 
 /// Where an executable is: a path as it is given, a plain name by PATH.

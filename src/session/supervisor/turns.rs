@@ -77,13 +77,12 @@ impl Supervisor {
         if self.in_flight.iter().any(Message::starts_a_turn) || self.entry.live().state.turn.is_some() {
             return;
         }
+        if matches!(self.place, Place::None) {
+            self.ask_for_place();
+        }
         match self.place {
             Place::Held(_) => self.start_next().await,
-            Place::Waiting(_) => {}
-            Place::None => self.ask_for_place(),
-        }
-        if matches!(self.place, Place::Waiting(_)) {
-            self.tell_waiting();
+            _ => self.tell_waiting(),
         }
     }
 
