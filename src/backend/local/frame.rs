@@ -13,6 +13,8 @@ use super::record::{ExitRecord, RunRecord};
 
 /// Longest payload, in bytes (1 MiB).
 pub const MAX_FRAME: usize = 1 << 20;
+/// Messages for stdin travel in parts of at most so many bytes (256 KiB), to keep the shim small.
+pub const PART: usize = 256 << 10;
 /// Longest payload of the very first frame, which holds the [`super::ShimSpec`].
 pub const MAX_SPEC: usize = 8 << 20;
 /// Bytes before the payload.
@@ -23,7 +25,7 @@ pub const SPEC: u8 = 1;
 /// What a control plane asks of a shim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// Bytes for the agent's stdin. A message of up to [`MAX_FRAME`] bytes arrives whole or, if the
+    /// Bytes for the agent's stdin. A message of up to [`PART`] bytes arrives whole or, if the
     /// sender dies, not at all; a longer one that its sender could not finish is ended by `\n`.
     Stdin(Vec<u8>),
     /// Closes the agent's stdin after what was sent before.
@@ -58,21 +60,35 @@ pub struct Hello {
 pub enum Notice {
     Hello(Hello),
     /// `raw.jsonl` is now so long.
-    Grown { raw_len: u64 },
+    Grown {
+        raw_len: u64,
+    },
     /// Bytes that the agent's stdin took: in the whole run, and of those that this client sent.
-    StdinWritten { total: u64, yours: u64 },
+    StdinWritten {
+        total: u64,
+        yours: u64,
+    },
     /// The agent's stdin takes nothing any more; what was queued is lost.
-    StdinBroken { error: String },
+    StdinBroken {
+        error: String,
+    },
     /// A kill asked for by this client is done; so many processes got a signal. One answer may stand
     /// for several requests.
-    Killed { count: u32 },
+    Killed {
+        count: u32,
+    },
     /// Something keeps the shim from its work (`over`: no longer), such as a full disk.
-    Trouble { text: String, over: bool },
+    Trouble {
+        text: String,
+        over: bool,
+    },
     Pong,
     /// The run is over and nothing of it is left; the same stands in `exit.json`.
     Exit(ExitRecord),
     /// The shim could not begin: instead of [`Notice::Hello`], and the last notice.
-    Failed { error: String },
+    Failed {
+        error: String,
+    },
 }
 
 /// Why a frame was refused. Who sent it speaks another protocol: the link is closed.
@@ -90,7 +106,10 @@ pub enum BadFrame {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     /// A part of a message for stdin; `last` ends the message.
-    Stdin { bytes: Vec<u8>, last: bool },
+    Stdin {
+        bytes: Vec<u8>,
+        last: bool,
+    },
     Other(Request),
 }
 
@@ -116,7 +135,7 @@ impl Request {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Request::Stdin(bytes) => {
-                let mut parts = bytes.chunks(MAX_FRAME).peekable();
+                let mut parts = bytes.chunks(PART).peekable();
                 while let Some(part) = parts.next() {
                     put(out, if parts.peek().is_some() { 2 } else { 3 }, part);
                 }
@@ -296,9 +315,9 @@ mod tests {
     #[test]
     fn a_long_message_travels_in_parts() {
         let mut bytes = Vec::new();
-        Request::Stdin(vec![7; MAX_FRAME + 1]).encode(&mut bytes);
+        Request::Stdin(vec![7; PART + 1]).encode(&mut bytes);
         let frames = through(&bytes, 60_000);
-        assert_eq!(frames.iter().map(|(k, p)| (*k, p.len())).collect::<Vec<_>>(), [(2, MAX_FRAME), (3, 1)]);
+        assert_eq!(frames.iter().map(|(k, p)| (*k, p.len())).collect::<Vec<_>>(), [(2, PART), (3, 1)]);
     }
 
     #[test]

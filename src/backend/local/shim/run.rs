@@ -130,7 +130,11 @@ impl Owner {
     }
 
     /// Takes the agent over, or the reason why there is none.
-    pub(super) fn adopt(&mut self, started: Result<Child, String>, trouble: Option<String>) -> io::Result<()> {
+    pub(super) fn adopt(
+        &mut self,
+        started: Result<Child, String>,
+        trouble: Option<String>,
+    ) -> io::Result<()> {
         self.trouble = trouble;
         match started {
             Ok(mut child) => {
@@ -189,7 +193,9 @@ impl Owner {
         self.kills.iter().for_each(|k| or(Some(k.due())));
         match self.phase {
             Phase::Over { until } => or(Some(until)),
-            Phase::Draining { not_before } => or(not_before.or(Some(Instant::now())).filter(|_| self.pump.is_clear())),
+            Phase::Draining { not_before } => {
+                or(not_before.or(Some(Instant::now())).filter(|_| self.pump.is_clear()))
+            }
             Phase::Running | Phase::Ending => {}
         }
         let Some(at) = at else { return PollTimeout::NONE };
@@ -302,7 +308,8 @@ impl Owner {
             }
         }
         // One that hung up stays until all that it sent was taken.
-        let (gone, stay) = std::mem::take(&mut self.clients).into_iter().partition(|c| c.gone && c.may_send());
+        let (gone, stay) =
+            std::mem::take(&mut self.clients).into_iter().partition(|c| c.gone && c.may_send());
         self.clients = stay;
         let gone: Vec<Client> = gone;
         gone.iter().for_each(|c| self.farewell(c));
@@ -500,12 +507,8 @@ impl Owner {
     fn finish(&mut self, now: Instant) {
         self.pump.close();
         let exit = self.exit.clone().unwrap_or(Exit { code: None, signal: None, spawn_error: None });
-        let record = ExitRecord {
-            run: self.record.run,
-            exit,
-            raw_len: self.pump.len,
-            stderr_len: self.stderr_len(),
-        };
+        let record =
+            ExitRecord { run: self.record.run, exit, raw_len: self.pump.len, stderr_len: self.stderr_len() };
         match record::write_atomic(&self.dir.join(EXIT_FILE), &record) {
             Err(e) if !self.stopping => {
                 self.trouble = Some(format!(
