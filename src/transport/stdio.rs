@@ -11,13 +11,13 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::backend::local::frame::{Decoder, Hello, MAX_FRAME, Notice, Request};
+use crate::backend::local::frame::{Decoder, HEADER, Hello, Notice, PART, Request};
 use crate::backend::local::record::ExitRecord;
 
 /// Bytes for stdin that may wait in this process; beyond it [`ShimSender::send`] waits.
 const MAX_WAITING: usize = 4 << 20;
 /// Bytes for stdin that the shim may hold. Never more, so that the shim always reads on, and a kill
-/// reaches it even when the agent takes nothing. (One message of up to [`MAX_FRAME`] may exceed it.)
+/// reaches it even when the agent takes nothing.
 const WINDOW: u64 = 256 << 10;
 /// Requests that may wait.
 const QUEUE: usize = 32;
@@ -138,7 +138,7 @@ impl ShimSender {
     /// Hands a request over; waits where too much waits already (4 MiB for stdin). That it was sent does
     /// not mean that it was carried out: for stdin [`Notice::StdinWritten`] tells how much the agent took.
     /// Kills, signals and pings overtake stdin that the agent does not take; a mark and the closing of
-    /// stdin do not. A future that is dropped before its end may leave a message of more than 1 MiB half sent.
+    /// stdin do not. What still waits here when the [`Shim`] is dropped is lost.
     ///
     /// # Errors
     /// Where the link is lost, or stdin takes nothing any more.
@@ -280,6 +280,9 @@ async fn receive(
 
 // ---- sending
 
+/// The ordered request whose turn it is: its frames, with the bytes for stdin in each.
+type Held = (VecDeque<(Vec<u8>, u64)>, Ordered);
+
 async fn transmit(
     mut sock: OwnedWriteHalf,
     mut control: mpsc::Receiver<Request>,
@@ -287,8 +290,7 @@ async fn transmit(
     mut progress: watch::Receiver<Progress>,
 ) {
     let mut sent = 0;
-    // Frames of the ordered request whose turn it is.
-    let mut held: Option<(VecDeque<(Vec<u8>, u64)>, Ordered)> = None;
+    let mut held: Option<Held> = None;
     loop {
         if held.as_ref().is_some_and(|(frames, _)| frames.is_empty()) {
             held = None;
@@ -342,8 +344,8 @@ fn frames(request: &Request) -> VecDeque<(Vec<u8>, u64)> {
     let mut rest = &all[..];
     let mut frames = VecDeque::new();
     while !rest.is_empty() {
-        let len = left.min(MAX_FRAME);
-        let (frame, others) = rest.split_at(crate::backend::local::frame::HEADER + len);
+        let len = left.min(PART);
+        let (frame, others) = rest.split_at(HEADER + len);
         frames.push_back((frame.to_vec(), len as u64));
         left -= len;
         rest = others;

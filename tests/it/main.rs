@@ -1,7 +1,8 @@
 //! All integration tests, in one binary so that they link once: against the real CLIs, real
 //! processes, a real pseudo-terminal.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests are tests, too
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod codex_protocol;
 mod demo;
 mod shim;
 mod support;

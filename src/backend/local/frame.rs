@@ -13,6 +13,8 @@ use super::record::{ExitRecord, RunRecord};
 
 /// Longest payload, in bytes (1 MiB).
 pub const MAX_FRAME: usize = 1 << 20;
+/// Messages for stdin travel in parts of at most so many bytes (256 KiB), to keep the shim small.
+pub const PART: usize = 256 << 10;
 /// Longest payload of the very first frame, which holds the [`super::ShimSpec`].
 pub const MAX_SPEC: usize = 8 << 20;
 /// Bytes before the payload.
@@ -23,7 +25,7 @@ pub const SPEC: u8 = 1;
 /// What a control plane asks of a shim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// Bytes for the agent's stdin. A message of up to [`MAX_FRAME`] bytes arrives whole or, if the
+    /// Bytes for the agent's stdin. A message of up to [`PART`] bytes arrives whole or, if the
     /// sender dies, not at all; a longer one that its sender could not finish is ended by `\n`.
     Stdin(Vec<u8>),
     /// Closes the agent's stdin after what was sent before.
@@ -133,7 +135,7 @@ impl Request {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Request::Stdin(bytes) => {
-                let mut parts = bytes.chunks(MAX_FRAME).peekable();
+                let mut parts = bytes.chunks(PART).peekable();
                 while let Some(part) = parts.next() {
                     put(out, if parts.peek().is_some() { 2 } else { 3 }, part);
                 }
@@ -313,9 +315,9 @@ mod tests {
     #[test]
     fn a_long_message_travels_in_parts() {
         let mut bytes = Vec::new();
-        Request::Stdin(vec![7; MAX_FRAME + 1]).encode(&mut bytes);
+        Request::Stdin(vec![7; PART + 1]).encode(&mut bytes);
         let frames = through(&bytes, 60_000);
-        assert_eq!(frames.iter().map(|(k, p)| (*k, p.len())).collect::<Vec<_>>(), [(2, MAX_FRAME), (3, 1)]);
+        assert_eq!(frames.iter().map(|(k, p)| (*k, p.len())).collect::<Vec<_>>(), [(2, PART), (3, 1)]);
     }
 
     #[test]

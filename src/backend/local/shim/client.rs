@@ -36,6 +36,8 @@ pub(super) struct Client {
     pub(super) mid_message: bool,
     pub(super) killed: Option<u32>,
     pub(super) pong: bool,
+    /// It takes no notices any more; what it asked before is still carried out.
+    mute: bool,
     /// It hung up, or sent nonsense.
     pub(super) gone: bool,
 }
@@ -66,6 +68,7 @@ impl Client {
             mid_message: false,
             killed: None,
             pong: false,
+            mute: false,
             gone: false,
         }
     }
@@ -86,7 +89,7 @@ impl Client {
 
     /// It was told of the end of the run: the bytes are in its socket, where they stay readable.
     pub(super) fn knows_the_end(&self) -> bool {
-        self.told.exit && !self.has_output()
+        self.mute || (self.told.exit && !self.has_output())
     }
 
     pub(super) fn wrote(&mut self, bytes: u64) {
@@ -138,7 +141,7 @@ impl Client {
 
     /// Tells it what it does not know yet, as far as its socket takes it.
     pub(super) fn tell(&mut self, facts: &Facts<'_>) {
-        loop {
+        while !self.mute {
             if !self.has_output() {
                 self.out.clear();
                 self.out_at = 0;
@@ -152,7 +155,8 @@ impl Client {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    self.gone = true;
+                    self.mute = true;
+                    self.out.clear();
                     return;
                 }
             }

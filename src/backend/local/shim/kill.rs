@@ -153,14 +153,14 @@ impl Kill {
 
     /// TERM to everyone who did not get it yet. Gives back how many are alive.
     fn ask(&mut self, leader: Leader) -> usize {
-        if !self.began && self.is_tree() && leader.agent.is_some() {
+        // Where the tree is known each one gets it once: a second TERM means "at once" to some programs.
+        if cfg!(not(target_os = "linux")) && !self.began && self.is_tree() && leader.agent.is_some() {
             let _ = killpg(Pid::from_raw(leader.group), Signal::SIGTERM);
         }
         let found = self.find(leader);
         for id in &found {
             if !self.targets.contains(id) {
-                // Those in the agent's group get it twice at most: harmless. A stopped process only
-                // acts on it when continued.
+                // A stopped process only acts on it when continued.
                 self.signal(*id, Signal::SIGTERM);
                 self.signal(*id, Signal::SIGCONT);
                 self.targets.insert(*id);
