@@ -309,7 +309,7 @@ fn a_request_shows_what_it_is_about() {
 fn auto_answers_by_itself_and_again_after_a_restart() {
     let mut b = Bench::running(Permissions::Auto);
     let accepted = json!({"id":0,"result":{"decision":"accept"}});
-    assert_eq!(b.ask(&json!(0), "item/commandExecution/requestApproval", command_ask()), [accepted.clone()]);
+    assert_eq!(b.ask(&json!(0), "item/commandExecution/requestApproval", command_ask()), std::slice::from_ref(&accepted));
     assert_eq!(b.resolved(), [(Decision::Approved, "auto")]);
     let questions = json!({"itemId":"i","questions":[{"id":"q1","question":"Which?"}]});
     assert_eq!(b.ask(&json!(1), "item/tool/requestUserInput", questions)[0]["result"], json!({"answers":{}}));
