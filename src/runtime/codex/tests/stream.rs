@@ -296,6 +296,13 @@ fn a_request_shows_what_it_is_about() {
         b.command(Command::Answer { approval: "a1-x1".into(), decision: Decision::Denied, answers: None });
     assert_eq!(sent.unwrap()[0]["id"], "x/1", "the id goes back as it came");
 
+    let tool = json!({"serverName":"srv","mode":"form","_meta":{"codex_approval_kind":"mcp_tool_call","persist":["session","always"],"tool_name":"look","tool_params":{"q":"x"}},"message":"Allow the srv MCP server to run tool \"look\"?","requestedSchema":{"type":"object","properties":{}}});
+    b.ask(&json!(6), "mcpServer/elicitation/request", tool);
+    let Some(Body::ApprovalRequested { what, questions: None, .. }) = b.bodies().pop() else {
+        panic!("{:?}", b.facts)
+    };
+    assert_eq!(what, "srv asks: Allow the srv MCP server to run tool \"look\"? {\"q\":\"x\"}");
+
     b.note("item/started", json!({"item":{"type":"fileChange","id":"f","changes":[{"path":"/w/a","kind":{"type":"add"},"diff":"hi\n"}],"status":"inProgress"}}));
     b.ask(&json!(7), "item/fileChange/requestApproval", json!({"itemId":"f","reason":null}));
     let Some(Body::ApprovalRequested { what, diff, .. }) = b.bodies().pop() else { panic!("{:?}", b.facts) };
@@ -309,7 +316,10 @@ fn a_request_shows_what_it_is_about() {
 fn auto_answers_by_itself_and_again_after_a_restart() {
     let mut b = Bench::running(Permissions::Auto);
     let accepted = json!({"id":0,"result":{"decision":"accept"}});
-    assert_eq!(b.ask(&json!(0), "item/commandExecution/requestApproval", command_ask()), std::slice::from_ref(&accepted));
+    assert_eq!(
+        b.ask(&json!(0), "item/commandExecution/requestApproval", command_ask()),
+        std::slice::from_ref(&accepted)
+    );
     assert_eq!(b.resolved(), [(Decision::Approved, "auto")]);
     let questions = json!({"itemId":"i","questions":[{"id":"q1","question":"Which?"}]});
     assert_eq!(b.ask(&json!(1), "item/tool/requestUserInput", questions)[0]["result"], json!({"answers":{}}));
