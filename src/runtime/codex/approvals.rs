@@ -110,7 +110,9 @@ fn elicitation(p: &Value, questions: &mut Option<Value>) -> (Kind, String) {
         *questions = p.get("requestedSchema").cloned();
     }
     let fill = required.is_some_and(|r| !r.is_empty());
-    (Kind::Elicitation { fill }, format!("{server} asks: {message}{page}"))
+    // Codex asks in this form, too, whether a tool of the server may run: with what is in `_meta`.
+    let with = p.pointer("/_meta/tool_params").map(|params| format!(" {params}")).unwrap_or_default();
+    (Kind::Elicitation { fill }, format!("{server} asks: {message}{page}{with}"))
 }
 
 /// The result to send for a person's answer.
