@@ -30,6 +30,8 @@ impl Repo {
         {
             repo.git(&["config", key, value]);
         }
+        // Also where the user has hooks of their own for all repositories.
+        repo.git(&["config", "core.hooksPath", repo.root.join(".git/hooks").to_str().unwrap()]);
         repo
     }
 
@@ -446,13 +448,19 @@ async fn a_sparse_checkout_keeps_its_other_files() {
     let repo = Repo::new();
     repo.write("in/x", "x\n");
     repo.write("out/y", "y\n");
+    repo.write("out/z", "z\n");
     repo.commit("two folders");
     let ws = repo.agent().await;
     git(&ws.dir, &["sparse-checkout", "set", "--cone", "in"]);
     assert!(!ws.dir.join("out/y").exists());
     write(&ws.dir, "in/x", "changed\n");
     write(&ws.dir, "out/new", "n\n");
-    assert_eq!(paths(&diff(&ws).await), ["in/x", "out/new"], "what is not checked out is not deleted");
+    write(&ws.dir, "out/z", "written though not checked out\n");
+    assert_eq!(
+        paths(&diff(&ws).await),
+        ["in/x", "out/new", "out/z"],
+        "what is not checked out is not deleted"
+    );
     repo.merge(&ws).await.unwrap();
     assert_eq!((read(&repo.root, "out/y"), read(&repo.root, "out/new")), ("y\n".into(), "n\n".into()));
 }
@@ -674,7 +682,7 @@ async fn kill_loses_nothing_unless_forced() {
     commit(&ws.dir, "work");
     let e = workspace::remove(&ws, false).await.unwrap_err();
     assert!(e.to_string().contains("1 commit that no other branch has"), "{e}");
-    assert!(ws.dir.join("x.txt").exists() && repo.git(&["branch", "--list", "fracta/ann"]) != "");
+    assert!(ws.dir.join("x.txt").exists() && !repo.git(&["branch", "--list", "fracta/ann"]).is_empty());
 
     repo.merge(&ws).await.unwrap();
     assert!(workspace::losses(&ws).await.unwrap().is_empty());
@@ -731,7 +739,16 @@ async fn orphans_are_what_no_known_agent_owns() {
             ("only-folder", true, None),
         ]
     );
+    let lost = &found[0];
+    assert_eq!(
+        lost.mend(),
+        [
+            format!("git worktree remove '{}'", lost.dir.as_ref().unwrap().display()),
+            "git branch -d fracta/lost".into()
+        ]
+    );
     assert_eq!(found[1].mend(), ["git branch -d fracta/only-branch"]);
+    assert!(found[2].mend()[0].starts_with("rm -ri '"), "{:?}", found[2].mend());
     let t = tempfile::tempdir().unwrap();
     assert_eq!(workspace::orphans(&Layout::new(t.path()), &[]).await.unwrap(), []);
 }
