@@ -334,3 +334,57 @@ impl Work<'_> {
         Err(self.failed(out, "It could not be undone: look at `git status` there"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paths::Layout;
+    use crate::workspace::{WorkspaceKind, create, plan};
+
+    fn git(dir: &Path, args: &[&str]) -> String {
+        let out = std::process::Command::new("git").args(args).current_dir(dir).output().unwrap();
+        assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
+    }
+
+    fn state(root: &Path, ws: &Workspace) -> Vec<String> {
+        let status = ["status", "--porcelain=v2", "-uall"];
+        vec![git(root, &["for-each-ref"]), git(root, &status), git(&ws.dir, &status), git(root, &["diff"])]
+    }
+
+    /// Without `merge-tree --write-tree` the merge is tried, and undone where it conflicts.
+    #[tokio::test]
+    async fn an_older_git_merges_too_and_undoes_a_conflict() {
+        const OLD: Version = Version(2, 25);
+        let t = tempfile::tempdir().unwrap();
+        let root = t.path().canonicalize().unwrap();
+        git(&root, &["init", "-q", "-b", "main"]);
+        for (key, value) in
+            [("user.name", "Ada"), ("user.email", "ada@example.org"), ("commit.gpgSign", "false")]
+        {
+            git(&root, &["config", key, value]);
+        }
+        std::fs::write(root.join("a"), "one\n").unwrap();
+        git(&root, &["add", "a"]);
+        git(&root, &["commit", "-q", "-m", "first"]);
+        let ws = plan(&Layout::new(&root), &"ann".parse().unwrap(), None, WorkspaceKind::Auto).await.unwrap();
+        create(&ws).await.unwrap();
+        std::fs::write(ws.dir.join("a"), "agent\n").unwrap();
+        std::fs::write(ws.dir.join("new"), "n\n").unwrap();
+        std::fs::write(ws.dir.join("both"), "same\n").unwrap();
+        std::fs::write(root.join("a"), "user\n").unwrap();
+        std::fs::write(root.join("both"), "same\n").unwrap();
+        git(&root, &["add", "."]);
+        git(&root, &["commit", "-q", "-m", "the user's"]);
+        let before = state(&root, &ws);
+        match merge_with(&ws, &root, OLD).await {
+            Err(WorkspaceError::Conflicts { files, .. }) => assert_eq!(files, ["a"]),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(state(&root, &ws), before);
+        std::fs::write(ws.dir.join("a"), "one\n").unwrap();
+        merge_with(&ws, &root, OLD).await.unwrap();
+        assert_eq!(std::fs::read_to_string(root.join("new")).unwrap(), "n\n");
+        assert_eq!(std::fs::read_to_string(root.join("a")).unwrap(), "user\n");
+    }
+}

@@ -6,6 +6,7 @@ use crate::id::AgentName;
 use crate::paths::Layout;
 
 use super::WorkspaceError;
+use super::error::clean;
 use super::git::Git;
 use super::worktree::{BRANCHES, checkout};
 
@@ -21,11 +22,13 @@ pub struct Orphan {
 }
 
 impl Orphan {
-    /// The commands that remove it. They refuse to lose work.
+    /// The commands that remove it. They refuse, or ask, before they lose work.
     pub fn mend(&self) -> Vec<String> {
-        let dir =
-            self.dir.as_ref().map(|d| format!("git worktree remove '{}'", super::error::clean(d.display())));
-        let branch = self.branch.as_ref().map(|b| format!("git branch -d {}", super::error::clean(b)));
+        let dir = self.dir.as_ref().map(|d| {
+            let how = if d.join(".git").exists() { "git worktree remove" } else { "rm -ri" };
+            format!("{how} '{}'", clean(d.display()).replace('\'', r"'\''"))
+        });
+        let branch = self.branch.as_ref().map(|b| format!("git branch -d {}", clean(b)));
         dir.into_iter().chain(branch).collect()
     }
 }
