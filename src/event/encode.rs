@@ -170,17 +170,15 @@ pub(crate) fn seq_of(line: &[u8]) -> Option<u64> {
     rest[..digits].iter().try_fold(0u64, |n, b| n.checked_mul(10)?.checked_add(u64::from(b - b'0')))
 }
 
-/// A line may be printed as it is: it starts and ends as an event does and holds nothing hidden.
-/// Costs a scan, not a parse; catches what a damaged file may hold.
+/// A line is JSON and may be printed as it is: it holds nothing [`hidden`]. For reading what a
+/// damaged file may hold; costs no memory.
 pub(crate) fn is_clean(line: &[u8]) -> bool {
-    if line.last() != Some(&b'}') {
-        return false;
-    }
-    match std::str::from_utf8(line) {
-        Ok(text) if text.is_ascii() => !line.iter().any(|b| b.is_ascii_control()),
+    let harmless = match std::str::from_utf8(line) {
+        Ok(text) if text.is_ascii() => !line.iter().any(u8::is_ascii_control),
         Ok(text) => !text.chars().any(|c| c.is_ascii_control() || hidden(c)),
         Err(_) => false,
-    }
+    };
+    harmless && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
 }
 
 /// Characters that are escaped although JSON would not: DEL and C1 controls, bidi controls, line and

@@ -159,15 +159,8 @@ impl Reader {
             return Ok(end);
         }
         let near = self.narrow(seq, end, last)?;
-        // Lines before `near` are not above `seq`; walk the few that are left.
-        let mut at = near;
-        while let Some((start, n)) = self.event_at_or_after(at, end)? {
-            if n > seq {
-                return Ok(start);
-            }
-            at = start + 1;
-        }
-        Ok(end)
+        // Walk the few lines that are left.
+        Ok(self.first_above(seq, near, end, 2 * NEAR as usize)?.map_or(end, |(start, _)| start))
     }
 
     /// Start of a line at most about [`NEAR`] before the first event above `seq`.
@@ -187,7 +180,7 @@ impl Reader {
             };
             bisect = !bisect;
             let mid = lo + guess.clamp(1, span - 1);
-            match self.event_at_or_after(mid, hi)? {
+            match self.first_above(0, mid, hi, PROBE)? {
                 Some((start, n)) if n <= seq => (lo, lo_seq) = (start, n),
                 Some((_, n)) => (hi, hi_seq) = (mid, n),
                 None => hi = mid,
@@ -196,12 +189,12 @@ impl Reader {
         Ok(lo)
     }
 
-    /// Start and number of the first event whose line starts in `from..end`.
-    fn event_at_or_after(&self, from: u64, end: u64) -> io::Result<Option<(u64, u64)>> {
+    /// Start and number of the first event above `seq` whose line starts in `from..end`. Reads
+    /// `want` bytes first.
+    fn first_above(&self, seq: u64, from: u64, end: u64, mut want: usize) -> io::Result<Option<(u64, u64)>> {
         // A line starts at `from` if the byte before is an end of line.
         let mut at = from.saturating_sub(1);
         let mut inside = from > 0;
-        let mut want = PROBE;
         let mut buf = Vec::new();
         while at < end {
             buf.resize(want, 0);
@@ -217,7 +210,7 @@ impl Reader {
                     if got - used < 28 && got == want {
                         break;
                     }
-                    if let Some(n) = encode::seq_of(&part[used..]) {
+                    if let Some(n) = encode::seq_of(&part[used..]).filter(|n| *n > seq) {
                         return Ok(Some((at + used as u64, n)));
                     }
                 }
@@ -319,10 +312,11 @@ impl Reader {
 /// Keeps the lines that are events after number `after`, and notes the rest. The usual chunk is
 /// whole and is only looked at, not copied.
 fn sift(mut bytes: Vec<u8>, offset: u64, after: u64) -> Chunk {
-    let mut chunk = Chunk { last_seq: after, next_offset: offset + bytes.len() as u64, ..Chunk::default() };
+    let mut chunk = Chunk { last_seq: after, ..Chunk::default() };
     let mut open: Option<Damage> = None;
     let (mut from, mut to) = (0, 0);
     while let Some(i) = memchr::memchr(b'\n', &bytes[from..]) {
+<<<<<<< HEAD
         let line = from..from + i + 1;
         let text = &bytes[from..from + i];
         let seq = encode::seq_of(text).filter(|s| *s > chunk.last_seq && encode::is_clean(text));
@@ -332,6 +326,18 @@ fn sift(mut bytes: Vec<u8>, offset: u64, after: u64) -> Chunk {
         let Some(seq) = seq else {
             open.get_or_insert(here).bytes += line.len() as u64;
             continue;
+=======
+        let (line, next) = (from..from + i, from + i + 1);
+        let here = Damage { after_seq: chunk.last_seq, next_seq: None, offset: offset + from as u64, bytes: 0 };
+        let seq = match judge(&bytes, line.clone(), chunk.last_seq) {
+            Verdict::Event(seq) => seq,
+            Verdict::Later => break,
+            Verdict::Damage => {
+                open.get_or_insert(here).bytes += (next - from) as u64;
+                from = next;
+                continue;
+            }
+>>>>>>> journal
         };
         if seq != chunk.last_seq + 1 {
             open.get_or_insert(here);
@@ -343,16 +349,42 @@ fn sift(mut bytes: Vec<u8>, offset: u64, after: u64) -> Chunk {
             chunk.first_seq = seq;
         }
         chunk.last_seq = seq;
-        let len = line.len();
-        if line.start != to {
-            bytes.copy_within(line, to);
+        if from != to {
+            bytes.copy_within(from..next, to);
         }
-        to += len;
+        to += next - from;
+        from = next;
     }
     chunk.damage.extend(open);
+    chunk.next_offset = offset + from as u64;
     bytes.truncate(to);
     chunk.bytes = bytes;
     chunk
+}
+
+enum Verdict {
+    Event(u64),
+    Damage,
+    /// To be judged with more of the file in sight.
+    Later,
+}
+
+/// Whether a line is the event that follows number `last`. A number that leaps is believed only if
+/// the lines behind it go on above it: one wrong digit must not hide all that follows.
+fn judge(bytes: &[u8], line: std::ops::Range<usize>, last: u64) -> Verdict {
+    let (first, end) = (line.start == 0, line.end + 1);
+    let text = &bytes[line];
+    let Some(seq) = encode::seq_of(text).filter(|s| *s > last && encode::is_clean(text)) else {
+        return Verdict::Damage;
+    };
+    if seq == last + 1 {
+        return Verdict::Event(seq);
+    }
+    match bytes[end..].split(|b| *b == b'\n').find_map(encode::seq_of) {
+        Some(next) if next <= seq => Verdict::Damage,
+        None if !first => Verdict::Later,
+        _ => Verdict::Event(seq),
+    }
 }
 
 #[cfg(test)]
