@@ -192,7 +192,7 @@ proptest! {
 
     #[test]
     fn a_stream_says_what_the_whole_says(text in hostile(), cuts in prop::collection::vec(0usize..40, 0..6)) {
-        prop_assume!(!text.contains('_'));
+        let text = text.replace('_', "x");
         let chars: Vec<char> = text.chars().collect();
         let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(chars.len())).collect();
         cuts.push(chars.len());

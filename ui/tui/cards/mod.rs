@@ -1,104 +1,197 @@
-//! The transcript of one session as cards. (A plain list of events until the cards land.)
+//! The transcript of one session as cards: a bounded window of events, folded to what a person reads.
+//!
+//! `fold` turns events into cards; `body` keeps their long texts in units that are final; `render`
+//! wraps what changed; `scroll` lays out what is visible; `draw` only copies rows to the screen. A
+//! frame costs the rows on the screen, a delta what it brings. The view is held by an anchor (a card
+//! and a row in it), so that nothing that happens elsewhere moves what a person reads.
 
-use fracta::event::{Body, Event};
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+mod body;
+mod card;
+mod diff;
+mod draw;
+mod fold;
+mod markdown;
+mod render;
+mod scroll;
+mod wrap;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use fracta::event::Usage;
 
 use super::theme::Theme;
+use card::{Card, Fold, Key, Kind};
+use scroll::{Slice, View};
 
+/// A bounded window of one session's cards: at most 2,000 cards and 4 MiB of text (twice that while
+/// the view stands at its top).
 pub struct Transcript {
     theme: Theme,
-    lines: Vec<(u64, String, Option<String>)>,
-    last: u64,
+    /// Oldest first. A card's serial number is its place plus `front`; it never changes.
+    cards: VecDeque<Card>,
+    front: i64,
+    index: HashMap<Key, i64>,
+    /// Cards that something more may come to.
+    open: BTreeSet<i64>,
+    bytes: usize,
+    first_seq: Option<u64>,
+    last_seq: u64,
+    /// Folder of the last command.
+    cwd: Option<String>,
+    newest_plan: Option<i64>,
+    turn_usage: Option<(Option<String>, Usage)>,
+
+    /// Columns for text (without the gutter) and rows, as of the last layout; 0 before the first.
+    width: usize,
     height: usize,
-    top: usize,
-    follow: bool,
-    selected: usize,
+    view: View,
+    /// The card and the row in it at the top of the screen.
+    anchor: (i64, usize),
+    /// Rows of all cards, and of those above the anchor's card. Estimates where a card was never wrapped.
+    total: usize,
+    above: usize,
+    /// What is on the screen.
+    slices: Vec<Slice>,
+    /// The last row of the last card is on the screen.
+    at_bottom: bool,
+    selected: Option<i64>,
+    /// The fold that new cards get.
+    all: Fold,
+    #[cfg(test)]
+    work: std::cell::Cell<usize>,
 }
 
-#[allow(dead_code)]
 impl Transcript {
+    /// An empty window that follows.
     pub fn new(theme: &Theme) -> Self {
-        Self { theme: *theme, lines: vec![], last: 0, height: 1, top: 0, follow: true, selected: 0 }
-    }
-    fn line(event: &Event) -> (u64, String, Option<String>) {
-        let approval = match &event.body {
-            Body::ApprovalRequested { approval, .. } => Some(approval.clone()),
-            _ => None,
-        };
-        (event.seq, format!("{:?}", event.body), approval)
-    }
-    pub fn apply(&mut self, event: &Event) {
-        if event.seq > self.last {
-            self.last = event.seq;
-            self.lines.push(Self::line(event));
+        Self {
+            theme: *theme,
+            cards: VecDeque::new(),
+            front: 0,
+            index: HashMap::new(),
+            open: BTreeSet::new(),
+            bytes: 0,
+            first_seq: None,
+            last_seq: 0,
+            cwd: None,
+            newest_plan: None,
+            turn_usage: None,
+            width: 0,
+            height: 0,
+            view: View::Follow,
+            anchor: (0, 0),
+            total: 0,
+            above: 0,
+            slices: Vec::new(),
+            at_bottom: true,
+            selected: None,
+            all: Fold::Auto,
+            #[cfg(test)]
+            work: std::cell::Cell::new(0),
         }
     }
-    pub fn prepend(&mut self, earlier: &[Event]) {
-        let new: Vec<_> = earlier.iter().map(Self::line).collect();
-        self.top += new.len();
-        self.lines.splice(0..0, new);
-    }
+
+    /// Number of the first event that the window still tells; what is before can be fetched.
     pub fn first_seq(&self) -> Option<u64> {
-        self.lines.first().map(|l| l.0)
+        self.first_seq
     }
+
+    /// Number of the last event seen; 0 before the first.
     pub fn last_seq(&self) -> u64 {
-        self.last
+        self.last_seq
     }
+
+    /// Costs nothing but the next draw.
     pub fn set_theme(&mut self, theme: &Theme) {
         self.theme = *theme;
     }
-    pub fn layout(&mut self, _width: u16, height: u16) {
-        self.height = usize::from(height.max(1));
-        let max = self.lines.len().saturating_sub(self.height);
-        self.top = if self.follow { max } else { self.top.min(max) };
-    }
-    pub fn draw(&self, area: Rect, buf: &mut Buffer, _focused: bool) {
-        for (y, l) in (area.y..area.bottom()).zip(self.lines.iter().skip(self.top)) {
-            buf.set_stringn(area.x, y, &l.1, usize::from(area.width), self.theme.text);
-        }
-    }
-    pub fn scroll(&mut self, rows: isize) {
-        let max = self.lines.len().saturating_sub(self.height);
-        self.top = self.top.saturating_add_signed(rows).min(max);
-        self.follow = self.top == max && rows > 0;
-    }
-    pub fn scroll_page(&mut self, pages: isize) {
-        self.scroll(pages * self.height as isize);
-    }
-    pub fn scroll_home(&mut self) {
-        self.top = 0;
-        self.follow = false;
-    }
-    pub fn follow(&mut self) {
-        self.follow = true;
-    }
-    pub fn following(&self) -> bool {
-        self.follow
-    }
-    pub fn rows_below(&self) -> usize {
-        self.lines.len().saturating_sub(self.top + self.height)
-    }
-    pub fn at_top(&self) -> bool {
-        self.top == 0
-    }
-    pub fn select_next(&mut self) {
-        self.selected = (self.selected + 1).min(self.lines.len().saturating_sub(1));
-    }
-    pub fn select_prev(&mut self) {
-        self.selected = self.selected.saturating_sub(1);
-    }
-    pub fn toggle_fold(&mut self) {}
-    pub fn toggle_all(&mut self) {}
+
+    /// The pending approval that is selected, by the runtime's id.
     pub fn focused_approval(&self) -> Option<&str> {
-        self.lines.get(self.selected).and_then(|l| l.2.as_deref())
-    }
-    pub fn focus_approval(&mut self, id: &str) {
-        if let Some(i) = self.lines.iter().position(|l| l.2.as_deref() == Some(id)) {
-            self.selected = i;
+        match &self.card(self.selected?)?.kind {
+            Kind::Approval(a) if a.resolved.is_none() => Some(&a.id),
+            _ => None,
         }
     }
+
+    /// The text of the selected card (else of the last that has some), whole and clean.
     pub fn focused_text(&self) -> Option<String> {
-        self.lines.get(self.selected).map(|l| l.1.clone())
+        match self.selected.and_then(|s| self.card(s)) {
+            Some(card) => Some(card.copied()).filter(|t| !t.is_empty()),
+            None => self.cards.iter().rev().map(Card::copied).find(|t| !t.is_empty()),
+        }
+    }
+
+    fn index_of(&self, serial: i64) -> Option<usize> {
+        usize::try_from(serial - self.front).ok().filter(|i| *i < self.cards.len())
+    }
+
+    fn card(&self, serial: i64) -> Option<&Card> {
+        self.cards.get(self.index_of(serial)?)
+    }
+
+    fn serial(&self, index: usize) -> i64 {
+        self.front + index as i64
+    }
+
+    /// Changes a card and keeps the books.
+    fn change(&mut self, serial: i64, f: impl FnOnce(&mut Card)) {
+        let Some(card) = self.index_of(serial).and_then(|i| self.cards.get_mut(i)) else { return };
+        let before = card.bytes();
+        f(card);
+        card.dirty = true;
+        self.bytes = (self.bytes + card.bytes()).saturating_sub(before);
+    }
+
+    fn push_back(&mut self, mut card: Card) -> i64 {
+        let serial = self.serial(self.cards.len());
+        card.fold = self.all;
+        self.open.insert(serial);
+        self.index.insert(card.key.clone(), serial);
+        self.bytes += card.bytes();
+        self.total += card.height;
+        self.cards.push_back(card);
+        serial
+    }
+
+    fn push_front(&mut self, mut card: Card) {
+        self.front -= 1;
+        // The page was folded in a window of its own; here it is wrapped when it is looked at.
+        card.wrapped = None;
+        card.dirty = true;
+        card.height = 2 + card.body.text.len() / self.width.max(20);
+        if card.progress == card::Progress::Running {
+            self.open.insert(self.front);
+        }
+        self.index.insert(card.key.clone(), self.front);
+        self.bytes += card.bytes();
+        self.total += card.height;
+        if self.cards.is_empty() {
+            self.anchor = (self.front, 0);
+        } else {
+            self.above += card.height;
+        }
+        self.cards.push_front(card);
+    }
+
+    fn pop_front(&mut self) {
+        let Some(card) = self.cards.pop_front() else { return };
+        let serial = self.front;
+        self.front += 1;
+        self.index.remove(&card.key);
+        self.open.remove(&serial);
+        self.bytes = self.bytes.saturating_sub(card.bytes());
+        self.total = self.total.saturating_sub(card.height);
+        if serial < self.anchor.0 {
+            self.above = self.above.saturating_sub(card.height);
+        } else {
+            self.anchor = (self.front, 0);
+        }
+        self.selected = self.selected.filter(|s| *s != serial);
+        self.newest_plan = self.newest_plan.filter(|s| *s != serial);
+        self.first_seq = self.cards.front().map(|c| c.seq).or(Some(self.last_seq));
     }
 }
