@@ -316,17 +316,6 @@ fn sift(mut bytes: Vec<u8>, offset: u64, after: u64) -> Chunk {
     let mut open: Option<Damage> = None;
     let (mut from, mut to) = (0, 0);
     while let Some(i) = memchr::memchr(b'\n', &bytes[from..]) {
-<<<<<<< HEAD
-        let line = from..from + i + 1;
-        let text = &bytes[from..from + i];
-        let seq = encode::seq_of(text).filter(|s| *s > chunk.last_seq && encode::is_clean(text));
-        let here =
-            Damage { after_seq: chunk.last_seq, next_seq: None, offset: offset + from as u64, bytes: 0 };
-        from = line.end;
-        let Some(seq) = seq else {
-            open.get_or_insert(here).bytes += line.len() as u64;
-            continue;
-=======
         let (line, next) = (from..from + i, from + i + 1);
         let here = Damage { after_seq: chunk.last_seq, next_seq: None, offset: offset + from as u64, bytes: 0 };
         let seq = match judge(&bytes, line.clone(), chunk.last_seq) {
@@ -337,7 +326,6 @@ fn sift(mut bytes: Vec<u8>, offset: u64, after: u64) -> Chunk {
                 from = next;
                 continue;
             }
->>>>>>> journal
         };
         if seq != chunk.last_seq + 1 {
             open.get_or_insert(here);
