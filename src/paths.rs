@@ -33,10 +33,12 @@ impl Layout {
         Self { root: root.into() }
     }
 
-    /// Finds the root for a working folder without a `fracta.yaml`: the git top level (the folder
-    /// that holds `.git`), else the folder itself.
+    /// Finds the root for a working folder without a `fracta.yaml`: the git top level, else the
+    /// folder itself.
     pub fn without_config(cwd: &Path) -> Self {
-        let top = cwd.ancestors().find(|d| d.join(".git").exists());
+        // A linked worktree has a file there; an empty folder of that name is no repository.
+        let is_top = |d: &&Path| d.join(".git").is_file() || d.join(".git/HEAD").exists();
+        let top = cwd.ancestors().find(is_top);
         Self::new(top.unwrap_or(cwd))
     }
 
@@ -169,6 +171,8 @@ mod tests {
         fs::create_dir_all(&sub).unwrap();
         assert_eq!(Layout::without_config(&sub).root(), sub);
         fs::create_dir(t.path().join(".git")).unwrap();
+        assert_eq!(Layout::without_config(&sub).root(), sub, "an empty .git is no repository");
+        fs::write(t.path().join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
         assert_eq!(Layout::without_config(&sub).root(), t.path());
     }
 }

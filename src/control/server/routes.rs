@@ -158,7 +158,17 @@ async fn session(
 }
 
 async fn spawn(State(plane): Shared, Json(spawn): Json<wire::Spawn>) -> Answer<wire::Agent> {
-    Ok(Json(plane.spawn(&spawn).await?.row()))
+    let entry = to_the_end(async move { plane.spawn(&spawn).await }).await?;
+    Ok(Json(entry.row()))
+}
+
+/// Does something to its end even if the client goes away meanwhile: half a spawn or half a merge
+/// would be worse than one nobody waits for.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|e| Err(problem(Code::Internal, format!("the control plane failed: {e}"))))
 }
 
 async fn plan(State(plane): Shared, Json(spawn): Json<wire::Spawn>) -> Answer<wire::Plan> {
@@ -250,8 +260,11 @@ async fn merge(State(plane): Shared, Path(name): Path<String>) -> Answer<wire::M
         );
         return Err(problem(Code::Conflict, text));
     }
-    let merged = workspace::merge(&entry.record.workspace, plane.layout.root()).await;
-    Ok(Json(merged.map_err(|e| problem(Code::Conflict, e.to_string()))?))
+    let merged = to_the_end(async move {
+        let merged = workspace::merge(&entry.record.workspace, plane.layout.root()).await;
+        merged.map_err(|e| problem(e.code(), e.to_string()))
+    });
+    Ok(Json(merged.await?))
 }
 
 #[derive(Deserialize)]

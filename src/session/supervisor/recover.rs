@@ -169,7 +169,7 @@ impl Supervisor {
             stderr_start,
             exit: None,
             outcome: None,
-            told: false,
+            told: resume.is_some(),
             sent_before: read_cursor(&self.entry.dir),
             journalled: resume.map(|r| (r.raw_offset, r.events_from_it)),
             ended_by: None,
