@@ -3,264 +3,18 @@
 //! Each test runs with the codex of `FRACTA_TEST_CLIS` or PATH, and where it says so also with the
 //! older one that `FRACTA_TEST_CODEX_OLD` names (an executable).
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::Arc;
+mod bench;
+
+use std::path::Path;
 use std::time::Duration;
 
-use fracta::demo::model::ModelServer;
-use fracta::demo::script::PromptScript;
-use fracta::event::{Body, Decision, Fact, Outcome, Role};
-use fracta::runtime::{
-    CliInfo, Command, Input, Mode, Output, Permissions, Protocol, Refused, Runtime, Send, SessionSpec,
-    adapter,
-};
-use nix::sys::signal::{Signal, kill, killpg};
+use fracta::event::{Body, Decision, Outcome};
+use fracta::runtime::{Command, Mode, Permissions, SessionSpec};
+use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::io::AsyncReadExt;
 
-use crate::support::{TestProject, clis_path, note, require_cli};
-
-fn codex() -> &'static dyn Runtime {
-    adapter("codex").unwrap()
-}
-
-/// A model, a project and one installed codex.
-struct Bench {
-    script: Arc<PromptScript>,
-    model: ModelServer,
-    project: TestProject,
-    command: PathBuf,
-    cli: CliInfo,
-}
-
-impl Bench {
-    async fn with(command: PathBuf) -> Self {
-        let script = Arc::new(PromptScript::new());
-        let model = ModelServer::start(script.clone()).unwrap();
-        let mut outputs = Vec::new();
-        for args in codex().probes() {
-            let mut probe = tokio::process::Command::new(&command);
-            probe.args(args).env("PATH", clis_path()).stdin(Stdio::null());
-            let out = probe.output().await.unwrap();
-            outputs.push(String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned());
-        }
-        Self { script, model, project: TestProject::new(), command, cli: codex().probed(&outputs) }
-    }
-
-    async fn new() -> Option<Self> {
-        Some(Self::with(require_cli("codex")?).await)
-    }
-
-    /// One bench for each installed version.
-    async fn all() -> Vec<Self> {
-        let mut all = Vec::from_iter(Self::new().await);
-        match std::env::var_os("FRACTA_TEST_CODEX_OLD").map(PathBuf::from).filter(|p| p.is_file()) {
-            Some(old) => all.push(Self::with(old).await),
-            None => note("SKIPPED the older codex: FRACTA_TEST_CODEX_OLD names none"),
-        }
-        all
-    }
-
-    /// Codex's own sandbox is off: not every machine that runs tests has what it needs.
-    fn spec(&self, mode: Mode, permissions: Permissions) -> SessionSpec {
-        SessionSpec {
-            runtime: "codex".to_owned(),
-            command: vec![self.command.clone().into(), "-c".into(), "sandbox_mode=danger-full-access".into()],
-            cli: self.cli.clone(),
-            mode,
-            model: None,
-            permissions,
-            cwd: self.project.repo(),
-            resume_token: None,
-            run: 1,
-            step_limit: 0,
-        }
-    }
-
-    async fn stream(&self, permissions: Permissions) -> Agent {
-        let mut agent = Agent::start(self, self.spec(Mode::Stream, permissions), None).await;
-        agent.until("session.started", |b| matches!(b, Body::SessionStarted { .. })).await;
-        assert!(agent.protocol.ready());
-        agent
-    }
-}
-
-/// A running codex and the protocol that speaks with it.
-struct Agent {
-    spec: SessionSpec,
-    child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
-    protocol: Box<dyn Protocol>,
-    /// Lines of stdout, each with the facts that it gave.
-    lines: Vec<(Vec<u8>, Vec<Fact>)>,
-    /// All facts, those of commands too, and how many of them `until` has looked at.
-    facts: Vec<Fact>,
-    seen: usize,
-    deliveries: Vec<(String, Result<(), String>)>,
-}
-
-impl Agent {
-    async fn start(bench: &Bench, spec: SessionSpec, prompt: Option<&str>) -> Self {
-        let launch = codex().launch(&spec, prompt).unwrap();
-        if let Some(prompt) = prompt {
-            assert!(!launch.argv.iter().any(|a| a.to_string_lossy().contains(prompt)), "{:?}", launch.argv);
-        }
-        let mut child = tokio::process::Command::new(&launch.argv[0])
-            .args(&launch.argv[1..])
-            .current_dir(&spec.cwd)
-            .env("PATH", clis_path())
-            .envs(bench.project.codex_env(&bench.model))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take();
-        if let (Some(input), Some(mut pipe)) = (&launch.input, stdin.take_if(|_| !launch.stdin)) {
-            // One that dies at once reads nothing; how it died is the test's business.
-            let _ = pipe.write_all(input).await;
-        }
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let protocol = codex().protocol(&spec, prompt.map(|_| "m-prompt"));
-        let (lines, facts, deliveries) = (Vec::new(), Vec::new(), Vec::new());
-        let mut agent = Self { spec, child, stdin, stdout, protocol, lines, facts, seen: 0, deliveries };
-        let mut out = Output::default();
-        agent.protocol.open(&mut out);
-        agent.carry_out(out).await;
-        agent
-    }
-
-    async fn carry_out(&mut self, out: Output) {
-        self.facts.extend(out.facts);
-        self.deliveries.extend(out.deliveries);
-        for send in out.sends {
-            let Send::Message(mut bytes) = send;
-            bytes.push(b'\n');
-            self.stdin.as_mut().expect("only a stream is written to").write_all(&bytes).await.unwrap();
-        }
-    }
-
-    /// Reads one line; false at the end.
-    async fn line(&mut self) -> bool {
-        let mut line = Vec::new();
-        let limit = Duration::from_secs(60); // a guard against hanging for ever, not a measure
-        let read = tokio::time::timeout(limit, self.stdout.read_until(b'\n', &mut line)).await;
-        let read = read.unwrap_or_else(|_| panic!("nothing came any more after {:#?}", self.facts));
-        if read.unwrap() == 0 {
-            return false;
-        }
-        line.pop();
-        let mut out = Output::default();
-        self.protocol.input(Input::Message(&line), &mut out);
-        self.lines.push((line, out.facts.clone()));
-        self.carry_out(out).await;
-        true
-    }
-
-    /// The next fact that fits, reading as far as needed.
-    async fn until(&mut self, what: &str, fits: impl Fn(&Body) -> bool) -> Body {
-        loop {
-            while let Some(fact) = self.facts.get(self.seen) {
-                self.seen += 1;
-                if fits(&fact.body) {
-                    return fact.body.clone();
-                }
-            }
-            if !self.line().await {
-                let mut stderr = String::new();
-                self.child.stderr.as_mut().unwrap().read_to_string(&mut stderr).await.unwrap();
-                panic!("codex ended before {what}: {:#?}\n{stderr}", self.facts);
-            }
-        }
-    }
-
-    async fn command(&mut self, command: Command) -> Result<(), Refused> {
-        let mut out = Output::default();
-        let result = self.protocol.command(&command, &mut out);
-        self.carry_out(out).await;
-        result
-    }
-
-    async fn turn(&mut self, message: &str, text: &str) {
-        self.command(Command::StartTurn { message: message.to_owned(), text: text.to_owned() })
-            .await
-            .unwrap();
-    }
-
-    async fn turn_end(&mut self) -> Outcome {
-        match self.until("turn.completed", |b| matches!(b, Body::TurnCompleted { .. })).await {
-            Body::TurnCompleted { outcome, .. } => outcome,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn approval(&mut self) -> String {
-        match self.until("approval.requested", |b| matches!(b, Body::ApprovalRequested { .. })).await {
-            Body::ApprovalRequested { approval, .. } => approval,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn answer(&mut self, approval: &str, decision: Decision) -> Result<(), Refused> {
-        self.command(Command::Answer { approval: approval.to_owned(), decision, answers: None }).await
-    }
-
-    fn token(&self) -> Option<String> {
-        self.facts.iter().find_map(|f| match &f.body {
-            Body::SessionStarted { resume_token, .. } => resume_token.clone(),
-            _ => None,
-        })
-    }
-
-    fn said(&self) -> Vec<&str> {
-        let texts = self.facts.iter().filter_map(|f| match &f.body {
-            Body::MessageCompleted { role: Role::Assistant, text, .. } => Some(text.as_str()),
-            _ => None,
-        });
-        texts.collect()
-    }
-
-    fn has(&self, fits: impl Fn(&Body) -> bool) -> bool {
-        self.facts.iter().any(|f| fits(&f.body))
-    }
-
-    /// The law of rebuilding: the lines alone, without any command, give each the same facts again;
-    /// and nothing of what this codex said was not understood.
-    fn check(&self) {
-        let mut again = codex().protocol(&self.spec, Some("m-prompt"));
-        again.open(&mut Output::default());
-        for (line, facts) in &self.lines {
-            let mut out = Output::default();
-            again.input(Input::Message(line), &mut out);
-            assert_eq!(&out.facts, facts, "{}", String::from_utf8_lossy(line));
-        }
-        assert!(!self.has(|b| matches!(b, Body::Raw { .. })), "{:#?}", self.facts);
-    }
-
-    fn kill_group(&self) {
-        if let Some(pid) = self.child.id() {
-            let _ = killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
-        }
-    }
-
-    /// Ends a stream by closing its stdin.
-    async fn close(mut self) {
-        self.check();
-        self.stdin = None;
-        while self.line().await {}
-        self.child.wait().await.unwrap();
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.kill_group();
-    }
-}
+use bench::{Agent, Bench, codex};
 
 #[tokio::test]
 async fn batch_turns_on_one_thread() {
@@ -425,20 +179,30 @@ async fn a_turn_is_steered_and_interrupted_while_it_starts() {
 #[tokio::test]
 async fn an_interrupt_ends_the_running_command() {
     for bench in Bench::all().await {
-        let mut agent = bench.stream(Permissions::Auto).await;
-        agent.turn("m-1", "fracta:run echo pid=$$=; sleep 3600").await;
-        let output = agent
-            .until("command.output", |b| matches!(b, Body::CommandOutput { text, .. } if text.contains('=')))
-            .await;
-        let Body::CommandOutput { text, .. } = output else { panic!("{output:?}") };
-        let pid = Pid::from_raw(text.split('=').nth(1).unwrap().parse().unwrap());
-        assert_eq!(kill(pid, None), Ok(()), "it runs");
-        agent.command(Command::Interrupt).await.unwrap();
-        assert_eq!(agent.turn_end().await, Outcome::Interrupted);
-        let end = agent.until("command.completed", |b| matches!(b, Body::CommandCompleted { .. })).await;
-        assert!(!matches!(end, Body::CommandCompleted { exit_code: Some(0), .. }), "{end:?}");
-        gone(pid).await;
-        agent.close().await;
+        for permissions in [Permissions::Auto, Permissions::Ask] {
+            let mut agent = bench.stream(permissions).await;
+            agent.turn("m-1", "fracta:run echo pid=$$=; sleep 3600").await;
+            if permissions == Permissions::Ask {
+                // Of a command that had to be approved, codex never says the process id.
+                let id = agent.approval().await;
+                agent.answer(&id, Decision::Approved).await.unwrap();
+            }
+            let output = agent
+                .until(
+                    "command.output",
+                    |b| matches!(b, Body::CommandOutput { text, .. } if text.contains('=')),
+                )
+                .await;
+            let Body::CommandOutput { text, .. } = output else { panic!("{output:?}") };
+            let pid = Pid::from_raw(text.split('=').nth(1).unwrap().parse().unwrap());
+            assert_eq!(kill(pid, None), Ok(()), "it runs");
+            agent.command(Command::Interrupt).await.unwrap();
+            assert_eq!(agent.turn_end().await, Outcome::Interrupted);
+            let end = agent.until("command.completed", |b| matches!(b, Body::CommandCompleted { .. })).await;
+            assert!(!matches!(end, Body::CommandCompleted { exit_code: Some(0), .. }), "{end:?}");
+            gone(pid).await;
+            agent.close().await;
+        }
     }
 }
 

@@ -15,6 +15,11 @@
 //! `["codex", "-c", "sandbox_mode=danger-full-access"]`: what the command's leading arguments set (`-c`,
 //! `--sandbox`, `--ask-for-approval`, `--full-auto`, `--dangerously-bypass-approvals-and-sandbox`) is used
 //! and fracta adds nothing of its own for it.
+//!
+//! # What codex does not do by itself (seen with 0.124 and 0.169)
+//! - `turn/interrupt` leaves the turn's commands running; [`stream`] ends them.
+//! - A command runs in a session of its own. Where codex is killed, Codex's sandbox takes the command's
+//!   whole tree with it; without the sandbox, children of the command's shell stay behind.
 
 mod approvals;
 mod batch;
@@ -82,7 +87,6 @@ impl Runtime for Codex {
         if argv.is_empty() {
             argv.push(self.default_command().into());
         }
-        let leading = argv.len();
         match spec.mode {
             Mode::Stream => {
                 argv.push("app-server".into());
@@ -91,7 +95,7 @@ impl Runtime for Codex {
             Mode::Batch => {
                 let prompt = prompt.ok_or_else(|| Refused("a codex batch turn needs a prompt".to_owned()))?;
                 argv.extend(["exec", "--json", "--skip-git-repo-check"].map(OsString::from));
-                argv.extend(sandbox_args(spec, &Policy::leading(&spec.command[leading.min(1)..])));
+                argv.extend(sandbox_args(spec, &Policy::leading(spec.command.get(1..).unwrap_or_default())));
                 if let Some(model) = &spec.model {
                     argv.push(format!("--model={model}").into());
                 }

@@ -225,6 +225,8 @@ mod launching {
         let launch = Codex.launch(&s, Some("PROMPT")).unwrap();
         assert_eq!((launch.input, launch.stdin), (Some(b"PROMPT".to_vec()), false));
         assert!(Codex.launch(&s, None).is_err());
+        s.command.clear();
+        assert!(words(&s).starts_with("codex exec "));
     }
 
     #[test]
@@ -258,4 +260,5 @@ mod launching {
     }
 }
 
+mod requests;
 mod stream;
