@@ -85,8 +85,8 @@ pub(super) struct Owner {
     term: Arc<AtomicBool>,
     /// SIGTERM came: a full disk is not waited for.
     stopping: bool,
-    listener: UnixListener,
-    _socket: Unlink,
+    /// The control socket; none when the run is over: the name may be the next run's then.
+    door: Option<(UnixListener, Unlink)>,
     clients: Vec<Client>,
     next_client: u64,
     scratch: Box<[u8]>,
@@ -110,8 +110,7 @@ impl Owner {
             signals: parts.signals,
             term: parts.term,
             stopping: false,
-            listener: parts.listener,
-            _socket: Unlink(record.socket.clone()),
+            door: Some((parts.listener, Unlink(record.socket.clone()))),
             clients: Vec::new(),
             next_client: 0,
             scratch: vec![0; SCRATCH].into_boxed_slice(),
@@ -205,11 +204,12 @@ impl Owner {
     }
 
     fn wait(&self) -> Vec<Ready> {
-        let mut tags = vec![Ready::Signals, Ready::Listener];
-        let mut fds = vec![
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut tags = vec![Ready::Signals];
+        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        if let Some((listener, _)) = &self.door {
+            tags.push(Ready::Listener);
+            fds.push(PollFd::new(listener.as_fd(), PollFlags::POLLIN));
+        }
         if let Some(fd) = self.pump.waits_on() {
             tags.push(Ready::Output);
             fds.push(PollFd::new(fd, PollFlags::POLLIN));
@@ -284,7 +284,7 @@ impl Owner {
     }
 
     fn accept(&mut self) {
-        while let Ok((sock, _)) = self.listener.accept() {
+        while let Some(Ok((sock, _))) = self.door.as_ref().map(|(l, _)| l.accept()) {
             if same_user(&sock) && sock.set_nonblocking(true).is_ok() {
                 self.welcome(sock);
             }
@@ -505,7 +505,6 @@ impl Owner {
     }
 
     fn finish(&mut self, now: Instant) {
-        self.pump.close();
         let exit = self.exit.clone().unwrap_or(Exit { code: None, signal: None, spawn_error: None });
         let record =
             ExitRecord { run: self.record.run, exit, raw_len: self.pump.len, stderr_len: self.stderr_len() };
@@ -519,6 +518,10 @@ impl Owner {
             _ => {
                 self.trouble = None;
                 self.ended = Some(record);
+                // Who hears of the end may start the next run at once: the name of the socket first,
+                // then the lock, are free for it before anybody is told.
+                self.door = None;
+                self.pump.release();
                 self.phase = Phase::Over { until: now + FAREWELL };
             }
         }
