@@ -96,11 +96,16 @@ fn said() -> BoxedStrategy<Body> {
 }
 
 fn done() -> BoxedStrategy<Body> {
-    let change = prop::sample::select(vec![Change::Added, Change::Modified, Change::Deleted, Change::Renamed]);
+    let change =
+        prop::sample::select(vec![Change::Added, Change::Modified, Change::Deleted, Change::Renamed]);
     let status =
         prop::sample::select(vec![PlanStatus::Pending, PlanStatus::InProgress, PlanStatus::Completed]);
     prop_oneof![
-        (id(), text(), of(text())).prop_map(|(item, command, cwd)| Body::CommandStarted { item, command, cwd }),
+        (id(), text(), of(text())).prop_map(|(item, command, cwd)| Body::CommandStarted {
+            item,
+            command,
+            cwd
+        }),
         (id(), text()).prop_map(|(item, text)| Body::CommandOutput { item, text }),
         (id(), text(), of(text()), of(text()), of(any::<i64>())).prop_map(
             |(item, command, cwd, text, exit_code)| Body::CommandCompleted {
@@ -115,8 +120,12 @@ fn done() -> BoxedStrategy<Body> {
         (id(), text(), value(), value(), of(text())).prop_map(|(item, name, input, output, error)| {
             Body::ToolCompleted { item, name, input, output, error }
         }),
-        (id(), text(), change, of(text()))
-            .prop_map(|(item, path, change, diff)| Body::FileChanged { item, path, change, diff }),
+        (id(), text(), change, of(text())).prop_map(|(item, path, change, diff)| Body::FileChanged {
+            item,
+            path,
+            change,
+            diff
+        }),
         vec((text(), status).prop_map(|(text, status)| PlanStep { text, status }), 0..4)
             .prop_map(|steps| Body::PlanUpdated(Plan { steps })),
         (any::<u64>(), any::<u64>(), 0..1u64 << 40, of(0..1u32 << 20), any::<bool>()).prop_map(
@@ -154,8 +163,11 @@ fn flow() -> BoxedStrategy<Body> {
                 diff,
                 questions
             }),
-        (id(), decision, text())
-            .prop_map(|(approval, decision, by)| Body::ApprovalResolved { approval, decision, by }),
+        (id(), decision, text()).prop_map(|(approval, decision, by)| Body::ApprovalResolved {
+            approval,
+            decision,
+            by
+        }),
         (state(), of(text())).prop_map(|(state, reason)| Body::SessionEnded { state, reason }),
     ]
     .boxed()

@@ -60,7 +60,8 @@ proptest! {
 
 #[test]
 fn the_line_is_as_the_design_says() {
-    let body = Body::MessageDelta { item: "m".into(), role: crate::event::Role::Assistant, text: "hi\n".into() };
+    let body =
+        Body::MessageDelta { item: "m".into(), role: crate::event::Role::Assistant, text: "hi\n".into() };
     assert_eq!(
         encoded(&sample(body)),
         "{\"seq\":12,\"ts\":\"2026-11-22T09:00:00.123Z\",\"agent\":\"a\",\"session\":\"s1\",\"turn\":\"t\",\
@@ -70,7 +71,8 @@ fn the_line_is_as_the_design_says() {
 
 #[test]
 fn what_steers_a_terminal_is_escaped_and_the_rest_is_not() {
-    let text = "\x1b[31m\x7f\u{9b}m\u{ad}\u{61c}\u{200b}\u{200f}\u{2028}\u{202e}\u{2066}\u{feff}\u{e0041}ü漢😀";
+    let text =
+        "\x1b[31m\x7f\u{9b}m\u{ad}\u{61c}\u{200b}\u{200f}\u{2028}\u{202e}\u{2066}\u{feff}\u{e0041}ü漢😀";
     let line = encoded(&sample(Body::Warning { text: text.into() }));
     let shown = "\\u001b[31m\\u007f\\u009bm\\u00ad\\u061c\\u200b\\u200f\\u2028\\u202e\\u2066\\ufeff\\udb40\\udc41ü漢😀";
     assert!(line.contains(shown), "{line}");
@@ -109,7 +111,9 @@ fn times_are_cut_to_the_millisecond() {
 
 #[test]
 fn damaged_starts_have_no_number() {
-    for bad in ["", "{\"seq\":", "{\"seq\":,", "{\"seq\":12}", "{\"seq\":99999999999999999999,", "{\"seq\":-1,"] {
+    for bad in
+        ["", "{\"seq\":", "{\"seq\":,", "{\"seq\":12}", "{\"seq\":99999999999999999999,", "{\"seq\":-1,"]
+    {
         assert_eq!(seq_of(bad.as_bytes()), None, "{bad}");
     }
 }

@@ -39,7 +39,10 @@ fn events_are_numbered_written_and_told_in_order() {
     };
     j.append(Some(0), [delta("a"), delta("b")], now(), &mut sink).unwrap();
     j.append(None, [Fact::from(Body::Warning { text: "w".into() })], now(), &mut sink).unwrap();
-    assert_eq!(told.iter().map(|e| (e.seq, e.raw)).collect::<Vec<_>>(), [(1, Some(0)), (2, Some(0)), (3, None)]);
+    assert_eq!(
+        told.iter().map(|e| (e.seq, e.raw)).collect::<Vec<_>>(),
+        [(1, Some(0)), (2, Some(0)), (3, None)]
+    );
     assert_eq!(told[2].turn, None);
     assert_eq!((told[0].agent.as_str(), told[0].session.as_str()), ("a", "s"));
     assert_eq!(read(t.path()), told, "the file and the listeners have the same events");
