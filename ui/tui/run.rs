@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use base64::Engine;
 use crossterm::event::{Event, EventStream};
 use fracta::control::client::Client;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -160,7 +160,7 @@ impl App {
                     Some(Ok(event)) => {
                         self.input(event);
                         for _ in 0..DRAIN {
-                            let Some(Some(Ok(event))) = input.next().now_or_never() else { break };
+                            let Some(Some(Ok(event))) = ready_now(&mut input).await else { break };
                             self.input(event);
                         }
                     }
@@ -307,6 +307,16 @@ impl App {
             End::Person | End::Signal => Ok(()),
         }
     }
+}
+
+/// The next event if it is there already. Polled with this task's own waker: the stream keeps the
+/// waker of whoever asked last, so asking without one (`now_or_never`) would end all wake-ups.
+async fn ready_now(input: &mut EventStream) -> Option<Option<io::Result<Event>>> {
+    std::future::poll_fn(|cx| match input.poll_next_unpin(cx) {
+        std::task::Poll::Ready(event) => std::task::Poll::Ready(Some(event)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
 }
 
 /// OSC 52: the terminal's clipboard, over SSH too.
