@@ -67,11 +67,8 @@ impl Worker {
                 self.seen.send_replace(Some((session, seq)));
             }
             Effect::Say { name, session, text, steer } => self.request(async move {
-                let said = if steer {
-                    client.steer(&name, &text).await
-                } else {
-                    client.say(&name, &text).await
-                };
+                let said =
+                    if steer { client.steer(&name, &text).await } else { client.say(&name, &text).await };
                 Msg::Said { name, session, text, steer, result: said.map_err(Failure::from) }
             }),
             Effect::Answer { name, answer } => self.request(async move {

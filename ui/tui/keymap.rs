@@ -128,7 +128,14 @@ pub const TABLE: &[Entry] = &[
     row(Action::Fold, "fold", Scope::Session, &["space", "enter", "o"], "fold", "fold or unfold the card"),
     row(Action::FoldAll, "fold_all", Scope::Session, &["z", "O"], "", "fold or unfold all cards"),
     row(Action::Send, "send", Scope::Input, &["enter"], "", "send: the prompt says whether as say or steer"),
-    row(Action::Newline, "newline", Scope::Input, &["alt-enter", "shift-enter", "ctrl-j"], "line", "a new line"),
+    row(
+        Action::Newline,
+        "newline",
+        Scope::Input,
+        &["alt-enter", "shift-enter", "ctrl-j"],
+        "line",
+        "a new line",
+    ),
     row(Action::Leave, "leave", Scope::Input, &["esc"], "out", "leave the input; the text stays"),
     row(Action::NextArea, "input_next", Scope::Input, &["tab"], "", "next area"),
     row(Action::PrevArea, "input_prev", Scope::Input, &["shift-tab"], "", "previous area"),
@@ -304,7 +311,11 @@ impl KeyMap {
     /// The action of a key in a place; the place's own keys win over the screen's.
     pub fn lookup(&self, scope: Scope, key: Key) -> Option<Action> {
         let find = |s: Scope| {
-            TABLE.iter().zip(&self.keys).find(|(e, k)| e.scope == s && k.contains(&key)).map(|(e, _)| e.action)
+            TABLE
+                .iter()
+                .zip(&self.keys)
+                .find(|(e, k)| e.scope == s && k.contains(&key))
+                .map(|(e, _)| e.action)
         };
         find(scope).or_else(|| match scope {
             Scope::List | Scope::Session => find(Scope::Screen),

@@ -260,12 +260,15 @@ impl Model {
         }
         match agent.state {
             State::Running | State::Waiting => match (agent.mode, self.steers(&agent.runtime)) {
-                (Mode::Batch, _) => Route::Say("goes out when the turn ends: a batch turn takes no steering".into()),
+                (Mode::Batch, _) => {
+                    Route::Say("goes out when the turn ends: a batch turn takes no steering".into())
+                }
                 (Mode::Stream, Some(Ok(()))) => Route::Steer,
                 (Mode::Stream, Some(Err(why))) => Route::Say(format!("goes out when the turn ends: {why}")),
-                (Mode::Stream, None) => {
-                    Route::Say(format!("goes out when the turn ends: not known whether {} steers", agent.runtime))
-                }
+                (Mode::Stream, None) => Route::Say(format!(
+                    "goes out when the turn ends: not known whether {} steers",
+                    agent.runtime
+                )),
             },
             State::Queued | State::Starting => Route::Say("goes out when the agent is ready".into()),
             State::Unknown => Route::Say("its state is not known; the answer says what became of it".into()),

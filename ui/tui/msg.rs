@@ -24,20 +24,57 @@ pub enum Msg {
     /// The watch ended; a new one is tried.
     LinkLost(String),
     /// Events of an open session, in order.
-    Events { session: String, events: Vec<Event> },
+    Events {
+        session: String,
+        events: Vec<Event>,
+    },
     /// The stored part has been read; what comes now is live.
-    Live { session: String },
+    Live {
+        session: String,
+    },
     /// The stream broke (`None`: it ended); a new one is tried unless `gone`.
-    StreamLost { session: String, why: Option<String>, gone: bool },
+    StreamLost {
+        session: String,
+        why: Option<String>,
+        gone: bool,
+    },
     /// An earlier page.
-    Earlier { session: String, events: Result<Vec<Event>, Failure> },
-    Said { name: String, session: String, text: String, steer: bool, result: Result<wire::Said, Failure> },
-    Answered { name: String, decision: Decision, result: Result<wire::Answered, Failure> },
-    Aborted { name: String, result: Result<(), Failure> },
-    Killed { name: String, result: Result<(), Failure> },
-    Merged { name: String, result: Result<wire::Merged, Failure> },
-    Diff { name: String, result: Result<wire::Diff, Failure> },
-    Spawned { name: String, result: Result<Box<wire::Agent>, Failure> },
+    Earlier {
+        session: String,
+        events: Result<Vec<Event>, Failure>,
+    },
+    Said {
+        name: String,
+        session: String,
+        text: String,
+        steer: bool,
+        result: Result<wire::Said, Failure>,
+    },
+    Answered {
+        name: String,
+        decision: Decision,
+        result: Result<wire::Answered, Failure>,
+    },
+    Aborted {
+        name: String,
+        result: Result<(), Failure>,
+    },
+    Killed {
+        name: String,
+        result: Result<(), Failure>,
+    },
+    Merged {
+        name: String,
+        result: Result<wire::Merged, Failure>,
+    },
+    Diff {
+        name: String,
+        result: Result<wire::Diff, Failure>,
+    },
+    Spawned {
+        name: String,
+        result: Result<Box<wire::Agent>, Failure>,
+    },
     Runtimes(Result<Vec<wire::Runtime>, Failure>),
 }
 

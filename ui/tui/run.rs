@@ -50,7 +50,17 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     let (tx, rx) = mpsc::channel(QUEUE);
     let worker = Worker::new(client, tx);
     let signals = Signals::new().context("cannot listen for signals")?;
-    let mut app = App { model, guard, writer, worker, rx, signals, screen: Screen::new(), frames: Frames::default(), quit: None };
+    let mut app = App {
+        model,
+        guard,
+        writer,
+        worker,
+        rx,
+        signals,
+        screen: Screen::new(),
+        frames: Frames::default(),
+        quit: None,
+    };
     if let Ok((w, h)) = crossterm::terminal::size() {
         app.model.size = (w, h);
     }
@@ -290,7 +300,9 @@ impl App {
             End::Panic => bail!("fracta's screen failed (the panic is above); the agents go on"),
             End::TerminalGone => bail!("the terminal is gone; the agents go on"),
             End::Person | End::Signal if lost > 0 => {
-                bail!("{lost} request(s) got no answer before fracta left, so it is not known whether they were carried out")
+                bail!(
+                    "{lost} request(s) got no answer before fracta left, so it is not known whether they were carried out"
+                )
             }
             End::Person | End::Signal => Ok(()),
         }

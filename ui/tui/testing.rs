@@ -131,6 +131,7 @@ pub struct Plane {
     watch: broadcast::Sender<Watch>,
     news: broadcast::Sender<Event>,
     called: tokio::sync::Notify,
+    end: tokio_util::sync::CancellationToken,
 }
 
 /// A running fake; ends when dropped.
@@ -144,6 +145,7 @@ pub struct Fake {
 impl Drop for Fake {
     fn drop(&mut self) {
         self.task.abort();
+        self.plane.end.cancel();
     }
 }
 
@@ -193,6 +195,7 @@ impl Fake {
             watch: broadcast::channel(1024).0,
             news: broadcast::channel(4096).0,
             called: tokio::sync::Notify::new(),
+            end: tokio_util::sync::CancellationToken::new(),
         });
         let app = Router::new()
             .route("/v1/watch", get(watch))
@@ -201,6 +204,11 @@ impl Fake {
             .route("/v1/agents/{name}/events", get(events))
             .route("/v1/agents/{name}/diff", get(diff))
             .route("/v1/agents/{name}/{verb}", post(verb))
+            // A kept connection would outlive the fake: each is for one request.
+            .layer(axum::middleware::map_response(|mut r: Response| async {
+                r.headers_mut().insert("connection", axum::http::HeaderValue::from_static("close"));
+                r
+            }))
             .with_state(Arc::clone(&plane));
         let listener = tokio::net::UnixListener::bind(&socket).unwrap();
         let task = tokio::spawn(async move {
@@ -223,7 +231,8 @@ async fn watch(Shared(plane): Shared<Arc<Plane>>) -> Response {
     let rx = plane.watch.subscribe();
     let first = Watch::Agents { agents: plane.agents.lock().unwrap().clone() };
     let rest = stream::unfold(rx, |mut rx| async move { rx.recv().await.ok().map(|w| (frame(&w), rx)) });
-    Sse::new(stream::iter([frame(&first)]).chain(rest)).into_response()
+    let end = plane.end.clone().cancelled_owned();
+    Sse::new(stream::iter([frame(&first)]).chain(rest).take_until(end)).into_response()
 }
 
 async fn runtimes() -> Json<Vec<wire::Runtime>> {
@@ -255,10 +264,8 @@ async fn events(
     plane.called.notify_waiters();
     let news = plane.news.subscribe();
     let all = plane.events.lock().unwrap().get(&name).cloned().unwrap_or_default();
-    let mut stored: Vec<Event> = all
-        .into_iter()
-        .filter(|e| e.seq > q.after && q.before.is_none_or(|b| e.seq < b))
-        .collect();
+    let mut stored: Vec<Event> =
+        all.into_iter().filter(|e| e.seq > q.after && q.before.is_none_or(|b| e.seq < b)).collect();
     if let (Some(limit), Some(_)) = (q.limit, q.before) {
         let cut = stored.len().saturating_sub(usize::try_from(limit).unwrap());
         stored.drain(..cut);
@@ -277,7 +284,7 @@ async fn events(
             }
         }
     });
-    Sse::new(first.chain(rest)).into_response()
+    Sse::new(first.chain(rest).take_until(plane.end.clone().cancelled_owned())).into_response()
 }
 
 fn problem(code: wire::Code, message: &str) -> Response {
@@ -325,16 +332,16 @@ async fn verb(
             Json(wire::Said { message: "m-1".to_owned(), delivery, reason: None }).into_response()
         }
         "approvals" => {
-            let mut a = plane.agents.lock().unwrap().iter().find(|a| a.name.as_str() == name).unwrap().clone();
+            let mut a =
+                plane.agents.lock().unwrap().iter().find(|a| a.name.as_str() == name).unwrap().clone();
             a.pending_approvals.clear();
             plane.put(a);
             let answer: wire::Answer = serde_json::from_value(body).unwrap();
             let decision = answer.decision;
             Json(wire::Answered { approval: answer.approval.unwrap_or_default(), decision }).into_response()
         }
-        "merge" => {
-            Json(wire::Merged { into: "main".to_owned(), commit: Some("abcdef0123456".to_owned()) }).into_response()
-        }
+        "merge" => Json(wire::Merged { into: "main".to_owned(), commit: Some("abcdef0123456".to_owned()) })
+            .into_response(),
         "seen" => Json(json!({})).into_response(),
         _ => {
             let a = plane.agents.lock().unwrap().iter().find(|a| a.name.as_str() == name).unwrap().clone();

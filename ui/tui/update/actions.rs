@@ -148,12 +148,7 @@ fn answer(model: &mut Model, decision: Decision) -> Vec<Effect> {
     answer_id(model, &agent, id, decision)
 }
 
-pub fn answer_id(
-    model: &mut Model,
-    agent: &Agent,
-    id: Option<String>,
-    decision: Decision,
-) -> Vec<Effect> {
+pub fn answer_id(model: &mut Model, agent: &Agent, id: Option<String>, decision: Decision) -> Vec<Effect> {
     let Some(id) = id else {
         model.note(Level::Info, format!("{}: nothing waits for an answer", agent.name));
         return vec![];
@@ -227,7 +222,8 @@ fn send(model: &mut Model) -> Vec<Effect> {
         }
         Route::Answer(id) => {
             model.input = crate::tui::model::text_area("");
-            let questions = agent.pending_approvals.iter().find(|p| p.id == id).and_then(|p| p.questions.as_ref());
+            let questions =
+                agent.pending_approvals.iter().find(|p| p.id == id).and_then(|p| p.questions.as_ref());
             vec![Effect::Answer {
                 name: agent.name.to_string(),
                 answer: Answer {
@@ -260,7 +256,11 @@ pub fn answers(questions: Option<&serde_json::Value>, text: &str) -> serde_json:
         return serde_json::json!({ id: text.trim() });
     }
     let lines = text.lines().chain(std::iter::repeat(""));
-    ids.into_iter().zip(lines).map(|(id, l)| (id, serde_json::Value::from(l.trim()))).collect::<serde_json::Map<_, _>>().into()
+    ids.into_iter()
+        .zip(lines)
+        .map(|(id, l)| (id, serde_json::Value::from(l.trim())))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 pub fn say(model: &mut Model, agent: &Agent, text: String, steer: bool) -> Vec<Effect> {

@@ -174,7 +174,11 @@ fn set(s: &mut Spawn, option: &str, value: &str) -> Result<(), String> {
                 _ => return Err(format!("--tier {value}: use heavy, medium or light")),
             });
         }
-        _ => return Err(format!("there is no --{option}; use --runtime, --mode, --tier, --model, --base, --backend")),
+        _ => {
+            return Err(format!(
+                "there is no --{option}; use --runtime, --mode, --tier, --model, --base, --backend"
+            ));
+        }
     }
     Ok(())
 }
@@ -197,7 +201,8 @@ pub fn complete<'a>(model: &'a Model, head: &str) -> Option<String> {
             Some(format!("{verb} {name}"))
         }
         Some(a) if verb == "theme" => {
-            only(Theme::NAMES.iter().copied().filter(|n| n.starts_with(a)).collect()).map(|n| format!("theme {n}"))
+            only(Theme::NAMES.iter().copied().filter(|n| n.starts_with(a)).collect())
+                .map(|n| format!("theme {n}"))
         }
         Some(_) => None,
     }

@@ -1,8 +1,6 @@
 //! Keys, paste and mouse: who gets them.
 
-use ratatui::crossterm::event::{
-    KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind,
-};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
 use ratatui_textarea::{CursorMove, TextArea};
 
 use super::{actions, command};
@@ -46,7 +44,10 @@ pub fn key(model: &mut Model, event: KeyEvent) -> Vec<Effect> {
     match model.keys.lookup(scope, key) {
         Some(a) => actions::action(model, a),
         None => {
-            model.note(Level::Info, format!("{key} does nothing here; {} lists the keys", model.keys.key_of(Action::Help)));
+            model.note(
+                Level::Info,
+                format!("{key} does nothing here; {} lists the keys", model.keys.key_of(Action::Help)),
+            );
             vec![]
         }
     }

@@ -63,7 +63,9 @@ fn said(
                 Delivery::Queued => (Level::Info, "queued"),
                 Delivery::Accepted => (Level::Good, "accepted by the runtime"),
                 Delivery::Rejected => (Level::Bad, "refused"),
-                Delivery::Unconfirmed => (Level::Bad, "sent, but not confirmed; it is not sent again by itself"),
+                Delivery::Unconfirmed => {
+                    (Level::Bad, "sent, but not confirmed; it is not sent again by itself")
+                }
             };
             model.note(level, format!("{name}: {verb} {words}{why}"));
             if said.delivery == Delivery::Rejected {
@@ -92,7 +94,8 @@ fn killed(model: &mut Model, name: &str, result: Result<(), Failure>) {
     match result {
         Ok(()) => model.note(Level::Good, format!("{name}: killed; its journal stays readable")),
         Err(e) if e.code == Some(Code::Conflict) => {
-            model.note(Level::Bad, format!("{name}: not killed: {} (`:kill! {name}` does it anyway)", e.text));
+            model
+                .note(Level::Bad, format!("{name}: not killed: {} (`:kill! {name}` does it anyway)", e.text));
         }
         Err(e) => bad(model, name, "not killed", &e),
     }
@@ -112,11 +115,7 @@ fn diff(model: &mut Model, name: &str, result: Result<fracta::control::wire::Dif
     }
 }
 
-fn spawned(
-    model: &mut Model,
-    name: &str,
-    result: Result<Box<fracta::control::wire::Agent>, Failure>,
-) {
+fn spawned(model: &mut Model, name: &str, result: Result<Box<fracta::control::wire::Agent>, Failure>) {
     match result {
         Ok(agent) => {
             if matches!(model.overlay, Some(Overlay::Spawn(_))) {

@@ -50,10 +50,19 @@ pub fn hints(model: &Model, area: Rect, buf: &mut Buffer) {
         Focus::Input => &[Scope::Input],
     };
     let mut x = 1;
+    let mut area = area;
+    // The way to all the others is always there.
+    let help = model.keys.key_of(Action::Help);
+    if model.focus != Focus::Input && usize::from(area.width) > width(&help) + 8 {
+        let at = area.width - u16::try_from(width(&help)).unwrap_or(0) - 6;
+        let after = put(buf, area, at, &help, t.accent) + 1;
+        put(buf, area, after, "help", t.dim);
+        area.width = at;
+    }
     for scope in scopes {
         for (e, keys) in model.keys.entries().filter(|(e, _)| e.scope == *scope && !e.hint.is_empty()) {
             let Some(key) = keys.first() else { continue };
-            if disabled(model, e.action).is_some() {
+            if disabled(model, e.action).is_some() || e.action == Action::Help {
                 continue;
             }
             let key = key.to_string();
@@ -111,7 +120,14 @@ pub fn draw(model: &Model, top: usize, area: Rect, buf: &mut Buffer) {
                 let style = if off.is_some() { t.dim } else { t.text };
                 let x = put_at(buf, area, column, y, help, style) + 2;
                 if let Some(why) = off {
-                    put_at(buf, area, x, y, &fit(&format!("(now: {why})"), w.saturating_sub(usize::from(x))), t.dim);
+                    put_at(
+                        buf,
+                        area,
+                        x,
+                        y,
+                        &fit(&format!("(now: {why})"), w.saturating_sub(usize::from(x))),
+                        t.dim,
+                    );
                 }
             }
             Line::Command { name, help } => {

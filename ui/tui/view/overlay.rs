@@ -106,7 +106,9 @@ fn confirm(model: &Model, what: &Confirm, body: Rect, buf: &mut Buffer) {
             t.error,
         ),
         Confirm::Kill { name, force: true } => (
-            format!("Kill {name} and lose its unmerged work? Workspace and branch go for good. Its journal stays."),
+            format!(
+                "Kill {name} and lose its unmerged work? Workspace and branch go for good. Its journal stays."
+            ),
             t.error,
         ),
         Confirm::Merge { name } => {
@@ -118,7 +120,13 @@ fn confirm(model: &Model, what: &Confirm, body: Rect, buf: &mut Buffer) {
     let height = need.min(body.height);
     let area = Rect { y: body.bottom() - height, height, ..body };
     clear(area, buf);
-    buf.set_stringn(area.x, area.y, "─".repeat(usize::from(area.width)), usize::from(area.width), t.border_focused);
+    buf.set_stringn(
+        area.x,
+        area.y,
+        "─".repeat(usize::from(area.width)),
+        usize::from(area.width),
+        t.border_focused,
+    );
     // The answer line stays in sight on the smallest screens.
     let last = height.saturating_sub(1);
     for (y, row) in (1..last).zip(&rows) {
@@ -135,7 +143,8 @@ fn diff(model: &Model, p: &Pager, title: Rect, area: Rect, buf: &mut Buffer) {
         put(buf, area, 0, "reading…", t.dim);
         return;
     };
-    let at = format!("{}/{}  esc closes", (p.top + usize::from(area.height)).min(d.ranges.len()), d.ranges.len());
+    let at =
+        format!("{}/{}  esc closes", (p.top + usize::from(area.height)).min(d.ranges.len()), d.ranges.len());
     heading(title, &format!("diff of {} against {}", p.name, d.base), &at, t, buf);
     let sum = Rect { y: title.y + 1, ..title };
     if title.height > 0 && sum.y < area.y {

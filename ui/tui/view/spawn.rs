@@ -62,9 +62,11 @@ fn row(model: &Model, f: &Form, field: Field, area: Rect, buf: &mut Buffer) -> O
         Field::Start => "",
     };
     put_at(buf, area, 2, 0, label, if on { t.strong } else { t.dim });
-    let values = Rect { x: area.x + VALUES.min(area.width), width: area.width.saturating_sub(VALUES), ..area };
+    let values =
+        Rect { x: area.x + VALUES.min(area.width), width: area.width.saturating_sub(VALUES), ..area };
     let mut choice = |text: &str, why: &str| {
-        let x = put_at(buf, values, 0, 0, &if on { format!("‹ {text} ›") } else { text.to_owned() }, t.text) + 2;
+        let x =
+            put_at(buf, values, 0, 0, &if on { format!("‹ {text} ›") } else { text.to_owned() }, t.text) + 2;
         let room = usize::from(values.width.saturating_sub(x));
         put_at(buf, values, x, 0, &fit(why, room), t.dim);
     };
