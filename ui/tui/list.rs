@@ -127,6 +127,11 @@ impl List {
         self.agents.len()
     }
 
+    /// Agents whose process lives, or will.
+    pub fn live(&self) -> usize {
+        self.agents.values().filter(|a| a.state.is_live() || a.state == State::Queued).count()
+    }
+
     /// Agents in a group, whatever the filter hides.
     pub fn count(&self, group: Group) -> usize {
         self.counts[group as usize]
