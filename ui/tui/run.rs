@@ -1,6 +1,8 @@
 //! The loop: one task owns the model, takes messages in order of urgency, and draws when it is time.
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -19,7 +21,7 @@ use super::keymap::KeyMap;
 use super::model::{Link, Model, Options};
 use super::msg::{Effect, Msg};
 use super::screen::Screen;
-use super::terminal::{Guard, Modes, Writer, panicked};
+use super::terminal::{Guard, Modes, Writer, panicked, write_patiently};
 use super::theme::Theme;
 use super::{update, view};
 
@@ -66,6 +68,16 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     }
     let end = app.main().await;
     app.close(end).await
+}
+
+/// The next event that is there already. Polls with the task's own waker: the stream keeps the waker it
+/// was first polled with, so a throw-away one would leave the next key unheard.
+async fn ready(input: &mut EventStream) -> Option<io::Result<Event>> {
+    std::future::poll_fn(|cx| match input.poll_next_unpin(cx) {
+        Poll::Ready(event) => Poll::Ready(event),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 fn dumb() -> bool {
@@ -160,7 +172,7 @@ impl App {
                     Some(Ok(event)) => {
                         self.input(event);
                         for _ in 0..DRAIN {
-                            let Some(Some(Ok(event))) = ready_now(&mut input).await else { break };
+                            let Some(Ok(event)) = ready(&mut input).await else { break };
                             self.input(event);
                         }
                     }
@@ -304,19 +316,19 @@ impl App {
                     "{lost} request(s) got no answer before fracta left, so it is not known whether they were carried out"
                 )
             }
-            End::Person | End::Signal => Ok(()),
+            End::Person => {
+                let live = self.model.list.live();
+                if live > 0 {
+                    let agents = if live == 1 { "1 agent goes on" } else { &format!("{live} agents go on") };
+                    let text = format!("{agents} without the screen; `fracta` comes back to it.\n");
+                    // Only a courtesy: where it cannot be written, nothing is lost.
+                    let _ = write_patiently(io::stdout().as_fd(), text.as_bytes(), FIRST);
+                }
+                Ok(())
+            }
+            End::Signal => Ok(()),
         }
     }
-}
-
-/// The next event if it is there already. Polled with this task's own waker: the stream keeps the
-/// waker of whoever asked last, so asking without one (`now_or_never`) would end all wake-ups.
-async fn ready_now(input: &mut EventStream) -> Option<Option<io::Result<Event>>> {
-    std::future::poll_fn(|cx| match input.poll_next_unpin(cx) {
-        std::task::Poll::Ready(event) => std::task::Poll::Ready(Some(event)),
-        std::task::Poll::Pending => std::task::Poll::Ready(None),
-    })
-    .await
 }
 
 /// OSC 52: the terminal's clipboard, over SSH too.

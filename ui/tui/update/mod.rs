@@ -7,7 +7,7 @@ mod data;
 mod keys;
 mod results;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use super::model::{Focus, Model, text_area};
 use super::msg::{Effect, Msg};
@@ -70,13 +70,12 @@ fn settle(model: &mut Model, effects: &mut Vec<Effect>) {
     if model.current.is_none() {
         model.streaming = None;
     }
-    if model.shows_session() && model.looked_at && model.overlay.is_none() {
-        if let Some(s) = model.shown_mut() {
-            let last = s.transcript.last_seq();
-            if s.transcript.following() && last > s.seen {
-                s.seen = last;
-                effects.push(Effect::Seen { session: s.id.clone(), seq: last });
-            }
+    let looked_at = model.shows_session() && model.looked_at && model.overlay.is_none();
+    if looked_at && let Some(s) = model.shown_mut() {
+        let last = s.transcript.last_seq();
+        if s.transcript.following() && last > s.seen {
+            s.seen = last;
+            effects.push(Effect::Seen { session: s.id.clone(), seq: last });
         }
     }
 }

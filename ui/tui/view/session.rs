@@ -43,9 +43,7 @@ pub fn draw(model: &Model, a: &Areas, buf: &mut Buffer) -> Option<Position> {
     if a.transcript.width == 0 {
         return None;
     }
-    if model.list.selected().is_none() {
-        return None;
-    }
+    model.list.selected()?;
     heading(model, a.heading, buf);
     transcript(model, a.transcript, buf);
     pending(model, a.pending, buf);
@@ -109,13 +107,9 @@ fn transcript(model: &Model, area: Rect, buf: &mut Buffer) {
         let last = Rect { y: area.bottom() - 1, height: 1, ..area };
         put_right(buf, last, 1, &text, t.selection);
     }
-    if s.transcript.last_seq() == 0 {
-        let text = match (&s.stream, model.list.selected()) {
-            (Stream::Loading, _) => "reading…",
-            (_, Some(a)) if a.last_seq == 0 => "no events yet",
-            _ => "",
-        };
-        put_at(buf, area, 1, 1, text, t.dim);
+    let none = model.list.selected().is_some_and(|a| a.last_seq == 0) && s.stream == Stream::Live;
+    if none && s.transcript.last_seq() == 0 {
+        put_at(buf, area, 1, 1, "no events yet", t.dim);
     }
 }
 
