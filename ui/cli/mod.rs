@@ -1,7 +1,6 @@
 //! The command line: one file for each group of verbs.
 
 mod args;
-mod auth;
 mod config;
 mod context;
 mod demo;
@@ -61,7 +60,6 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Verb::Prune(a)) => end::prune(&context, a).await?,
         Some(Verb::Diff { name }) => work::diff(&context, &name).await?,
         Some(Verb::Merge { name }) => work::merge(&context, &name).await?,
-        Some(Verb::Auth(a)) => auth::run(&a)?,
         Some(Verb::Config(a)) => return config::run(&context, a),
         Some(Verb::Doctor(a)) => return doctor::run(&context, a).await,
         Some(Verb::Serve(a)) => serve::serve(&context, a).await?,

@@ -259,7 +259,7 @@ impl Plane {
 }
 
 /// Folds what the journal holds beyond a saved state.
-fn fold(dir: &Path, mut state: SessionState) -> SessionState {
+pub(super) fn fold(dir: &Path, mut state: SessionState) -> SessionState {
     let path = dir.join(journal::FILE);
     if !path.exists() {
         return state;

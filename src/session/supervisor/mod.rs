@@ -224,12 +224,13 @@ impl Supervisor {
     /// Writes the pending events and folds them. Where that fails they stay pending, and nothing
     /// more is read from the process until they are written: a full disk loses nothing.
     fn commit(&mut self) {
-        let mut live = self.entry.live();
+        let entry = &self.entry;
+        // Locked for each event, not around the write: a slow disk must not hold up who reads the list.
         let done = self.journal.commit(|event, _| {
+            let mut live = entry.live();
             live.updated_at = event.ts;
             live.state.apply(event);
         });
-        drop(live);
         match done {
             Ok(()) => {
                 if self.stalled.take().is_some() {
