@@ -319,8 +319,10 @@ impl App {
             End::Person => {
                 let live = self.model.list.live();
                 if live > 0 {
-                    let agents = if live == 1 { "1 agent goes on" } else { &format!("{live} agents go on") };
-                    let text = format!("{agents} without the screen; `fracta` comes back to it.\n");
+                    let text = match live {
+                        1 => "1 agent goes on without the screen; `fracta` comes back to it.\n".to_owned(),
+                        n => format!("{n} agents go on without the screen; `fracta` comes back to them.\n"),
+                    };
                     // Only a courtesy: where it cannot be written, nothing is lost.
                     let _ = write_patiently(io::stdout().as_fd(), text.as_bytes(), FIRST);
                 }

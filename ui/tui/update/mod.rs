@@ -4,6 +4,8 @@ mod actions;
 mod command;
 pub use command::COMMANDS;
 mod data;
+#[cfg(test)]
+mod fuzz;
 mod keys;
 mod results;
 #[cfg(test)]

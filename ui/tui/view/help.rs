@@ -57,7 +57,7 @@ pub fn hints(model: &Model, area: Rect, buf: &mut Buffer) {
         let at = area.width - u16::try_from(width(&help)).unwrap_or(0) - 6;
         let after = put(buf, area, at, &help, t.accent) + 1;
         put(buf, area, after, "help", t.dim);
-        area.width = at;
+        area.width = at - 1;
     }
     for scope in scopes {
         for (e, keys) in model.keys.entries().filter(|(e, _)| e.scope == *scope && !e.hint.is_empty()) {

@@ -22,7 +22,9 @@ pub fn areas(model: &Model, area: Rect) -> Areas {
     let heading = match area.height {
         0..6 => 0,
         6..14 => 1,
-        _ => 2,
+        14..24 => 2,
+        // A blank row below the facts.
+        _ => 3,
     };
     let mut left = area.height - heading.min(area.height);
     let pending =
@@ -31,9 +33,12 @@ pub fn areas(model: &Model, area: Rect) -> Areas {
     let input = input::height(model, area.width, left).min(left);
     left -= input;
     let rows = |y: u16, height: u16| Rect { y: area.y + y, height, ..area };
+    // The cards' marks stand below the heading's.
+    let inset = u16::from(area.width > 50);
+    let transcript = Rect { x: area.x + inset, width: area.width - 2 * inset, ..rows(heading, left) };
     Areas {
         heading: rows(0, heading),
-        transcript: rows(heading, left),
+        transcript,
         pending: rows(heading + left, pending),
         input: rows(heading + left + pending, input),
     }
