@@ -34,6 +34,8 @@ pub struct Live {
     pub seen: u64,
     pub updated_at: Timestamp,
     pub killed: bool,
+    /// What keeps the journal from being written: no event can tell it.
+    pub trouble: Option<String>,
 }
 
 /// Where an agent stands before its process has said anything.
@@ -55,6 +57,7 @@ impl Entry {
             seen: record.seen,
             updated_at: record.created_at,
             killed: record.killed_at.is_some(),
+            trouble: None,
             state,
         };
         let head = watch::Sender::new(live.state.last_seq);
@@ -93,7 +96,7 @@ impl Entry {
         wire::Agent {
             name: r.name.clone(),
             state: live.shown(),
-            reason: s.reason.clone(),
+            reason: live.trouble.as_ref().or(s.reason.as_ref()).cloned(),
             runtime: r.runtime.clone(),
             adapter: r.adapter.clone(),
             mode: r.mode,

@@ -4,6 +4,7 @@
 
 mod codex_protocol;
 mod demo;
+mod plane;
 mod recordings;
 mod shim;
 mod support;

@@ -184,6 +184,8 @@ impl Supervisor {
             self.step().await;
         }
         self.publish();
+        // Followers look whether it was killed: no event tells that.
+        self.entry.advance(self.journal.last_seq());
     }
 
     /// Waits for the next thing and does it. Asks go first: a flood of output delays nobody.
@@ -234,6 +236,7 @@ impl Supervisor {
         match done {
             Ok(()) => {
                 if self.stalled.take().is_some() {
+                    self.entry.live().trouble = None;
                     tracing::info!(agent = %self.entry.record.name, "the journal can be written again");
                 }
                 self.entry.advance(self.journal.last_seq());
@@ -241,6 +244,7 @@ impl Supervisor {
             Err(e) => {
                 let wait = self.stalled.as_ref().map_or(FIRST_RETRY, |s| (s.wait * 2).min(LAST_RETRY));
                 tracing::error!(agent = %self.entry.record.name, error = %e, "cannot write the journal; trying again");
+                self.entry.live().trouble = Some(format!("{e}; its events wait until it can be written"));
                 self.stalled = Some(Stall { retry: Instant::now() + wait, wait });
             }
         }
