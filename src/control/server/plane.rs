@@ -16,7 +16,7 @@ use crate::config;
 use crate::control::wire::{self, Code, Problem};
 use crate::event::encode;
 use crate::event::journal::{self, Journal, JournalError, Reader, ResumePoint};
-use crate::paths::{Layout, PathError};
+use crate::paths::{Layout, PathError, private_dir};
 use crate::session::entry::Entry;
 use crate::session::hub::Hub;
 use crate::session::launch::Launcher;
@@ -97,14 +97,22 @@ impl Plane {
             return;
         }
         let saved = Saved::load(&dir).unwrap_or_default();
-        match self.open_journal(&dir, &record) {
+        // The folder is not there if the control plane was killed in the middle of a spawn.
+        let opened = match private_dir(&dir) {
+            Ok(()) => self.open_journal(&dir, &record).map_err(|e| e.to_string()),
+            Err(e) => Err(e.to_string()),
+        };
+        match opened {
             Ok((journal, resume)) => {
                 let state = fold(&dir, saved.state);
                 let runs = saved.runs;
                 self.start(record, dir, state, journal, Begin::Again { resume, runs }).await;
             }
             Err(e) => {
-                tracing::error!(agent = name, error = %e, "cannot open the journal: the agent is left out")
+                tracing::error!(agent = name, error = e, "cannot open the journal: nobody drives this agent");
+                let state = SessionState { reason: Some(e), ..SessionState::default() };
+                let (asks, _) = mpsc::channel(1);
+                self.insert(Arc::new(Entry::new(record, dir, state, asks)));
             }
         }
     }

@@ -11,9 +11,10 @@ use super::run::{Ending, Run};
 use super::{Message, Supervisor};
 use crate::backend::local::RAW_FILE;
 use crate::backend::{Control, Found};
+use crate::event::Body;
 use crate::event::journal::ResumePoint;
 use crate::runtime::{Command, Output};
-use crate::session::state::SessionState;
+use crate::session::state::{SessionState, State};
 use crate::store::MessageStatus;
 use crate::transport::lines::{Lines, RawReader};
 
@@ -135,8 +136,15 @@ impl Supervisor {
     async fn nothing_to_adopt(&mut self) {
         self.catch_up = None;
         self.unconfirm("the control plane was restarted before the runtime confirmed the message").await;
-        if self.entry.live().state.state == crate::session::state::State::Unknown && self.queue.is_empty() {
-            self.open_wanted = self.entry.record.contract.is_none();
+        if self.entry.live().state.state != State::Unknown || !self.queue.is_empty() {
+            return;
+        }
+        if self.entry.record.contract.is_some() {
+            // Its first message is in no journal and no queue: it never began.
+            let why = "the control plane was killed while it made this agent; kill it and spawn it again";
+            self.state_fact(Body::SessionEnded { state: State::Failed, reason: Some(why.to_owned()) });
+        } else {
+            self.open_wanted = true;
         }
     }
 
@@ -182,7 +190,7 @@ impl Supervisor {
     fn cannot_adopt(&mut self, why: &str) -> bool {
         tracing::error!(agent = %self.entry.record.name, error = why, "cannot take the process up again");
         let mut live = self.entry.live();
-        live.state.state = crate::session::state::State::Unknown;
+        live.state.state = State::Unknown;
         live.state.reason = Some(why.to_owned());
         false
     }
