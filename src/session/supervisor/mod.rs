@@ -252,12 +252,11 @@ impl Supervisor {
 
     /// Tells the list that something changed.
     fn publish(&mut self) {
-        let phase = if matches!(self.place, Place::Waiting(_)) && self.run.is_none() {
-            Phase::Queued
-        } else if self.run.as_ref().is_some_and(|r| !r.told) {
-            Phase::Starting
-        } else {
-            Phase::Told
+        let phase = match (&self.place, &self.run) {
+            (Place::Waiting(_), _) => Phase::Queued,
+            (_, Some(run)) if !run.told => Phase::Starting,
+            (Place::Held(_), Some(_)) => Phase::Turning,
+            _ => Phase::Told,
         };
         {
             let mut live = self.entry.live();
