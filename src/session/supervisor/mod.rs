@@ -24,7 +24,7 @@ use super::entry::{Entry, Phase};
 use super::hub::Hub;
 use super::launch::Launcher;
 use crate::control::wire::{self, Code, Problem};
-use crate::event::journal::{Journal, ResumePoint};
+use crate::event::journal::{Journal, JournalError, ResumePoint};
 use crate::event::{Body, Fact};
 use crate::store::{MessageRecord, MessageStatus, Store};
 
@@ -194,6 +194,9 @@ impl Supervisor {
         let deadline = self.abort.as_ref().map(|a| a.deadline);
         let unread = stalled.is_none() && self.run.as_ref().is_some_and(run::Run::has_unread);
         let over = stalled.is_none() && self.run.as_ref().is_some_and(run::Run::is_over);
+        let cut_short = stalled.is_some()
+            && self.after_end.is_some()
+            && self.run.as_ref().is_none_or(|r| r.exit.is_some());
         tokio::select! {
             biased;
             ask = self.inbox.recv() => match ask {
@@ -203,9 +206,14 @@ impl Supervisor {
             () = at(deadline) => self.escalate().await,
             permit = wait_for_place(&mut self.place) => self.place = Place::Held(permit),
             () = at(stalled) => self.flush().await,
-            () = std::future::ready(()), if unread => self.read_some().await,
+            () = std::future::ready(()), if unread => {
+                self.read_some().await;
+                // Reading never waits: without this a flood keeps a whole thread from everybody else.
+                tokio::task::yield_now().await;
+            }
             () = std::future::ready(()), if over => self.finish_run().await,
-            notice = run::next_notice(&mut self.run), if !over => self.noticed(notice).await,
+            () = std::future::ready(()), if cut_short => self.leave_stalled().await,
+            notice = run::next_notice(&mut self.run), if !over && !cut_short => self.noticed(notice).await,
         }
     }
 
@@ -244,7 +252,7 @@ impl Supervisor {
             Err(e) => {
                 let wait = self.stalled.as_ref().map_or(FIRST_RETRY, |s| (s.wait * 2).min(LAST_RETRY));
                 tracing::error!(agent = %self.entry.record.name, error = %e, "cannot write the journal; trying again");
-                self.entry.live().trouble = Some(format!("{e}; its events wait until it can be written"));
+                self.entry.live().trouble = Some(trouble(&e));
                 self.stalled = Some(Stall { retry: Instant::now() + wait, wait });
             }
         }
@@ -268,6 +276,17 @@ impl Supervisor {
 
     fn session(&self) -> &str {
         &self.entry.record.session
+    }
+}
+
+/// Why an agent stands still; the reason first, since a list shows little more.
+fn trouble(error: &JournalError) -> String {
+    match error {
+        JournalError::Io { path, source, .. } => format!(
+            "cannot write its journal: {source} ({}); nothing is lost, and it goes on when that is mended",
+            path.display()
+        ),
+        other => other.to_string(),
     }
 }
 
