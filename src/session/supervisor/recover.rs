@@ -121,7 +121,9 @@ impl Supervisor {
     }
 
     async fn adopt_end(&mut self, number: u32, start: u64, stderr: u64, raw_len: u64, ending: Ending) {
-        if self.run.is_none() && number <= self.runs {
+        // Killed right after it told the end, a control plane may not have counted it.
+        if self.run.is_none() && (number <= self.runs || self.entry.live().state.ended) {
+            self.runs = self.runs.max(number);
             return self.nothing_to_adopt().await; // The journal tells how it ended.
         }
         if self.adopt(number, start, stderr, raw_len).await
@@ -135,16 +137,19 @@ impl Supervisor {
     /// No process is left that anything is to be learned of.
     async fn nothing_to_adopt(&mut self) {
         self.catch_up = None;
+        let handed_over = !self.in_flight.is_empty();
         self.unconfirm("the control plane was restarted before the runtime confirmed the message").await;
         if self.entry.live().state.state != State::Unknown || !self.queue.is_empty() {
             return;
         }
-        if self.entry.record.contract.is_some() {
-            // Its first message is in no journal and no queue: it never began.
-            let why = "the control plane was killed while it made this agent; kill it and spawn it again";
-            self.state_fact(Body::SessionEnded { state: State::Failed, reason: Some(why.to_owned()) });
-        } else {
-            self.open_wanted = true;
+        match self.entry.record.contract.clone() {
+            // The last control plane was killed before it wrote the first message down.
+            Some(text) if !handed_over => self.begin(Some(text)).await,
+            Some(_) => {
+                let why = "the control plane was killed while it started the process".to_owned();
+                self.state_fact(Body::SessionEnded { state: State::Failed, reason: Some(why) });
+            }
+            None => self.open_wanted = true,
         }
     }
 
@@ -198,8 +203,8 @@ impl Supervisor {
     /// A turn that ran on holds its place, even where that makes one too many.
     fn hold_place(&mut self) {
         let busy = self.entry.live().state.turn.is_some() || !self.in_flight.is_empty();
-        if busy {
-            self.place = super::Place::Held(std::sync::Arc::clone(&self.env.slots).try_acquire_owned().ok());
+        if busy && !matches!(self.place, super::Place::Held(_)) {
+            self.place = super::Place::taken(&self.env.slots);
         }
     }
 
