@@ -274,7 +274,8 @@ impl Supervisor {
 
     /// Tells the list that something changed.
     fn publish(&mut self) {
-        let phase = if matches!(self.place, Place::Waiting(_)) && self.run.is_none() {
+        let open = self.run.as_ref().is_none_or(|r| r.told);
+        let phase = if matches!(self.place, Place::Waiting(_)) && open && !self.in_turn() {
             Phase::Queued
         } else if self.run.as_ref().is_some_and(|r| !r.told) {
             Phase::Starting
