@@ -277,7 +277,7 @@ impl Supervisor {
         let open = self.run.as_ref().is_none_or(|r| r.told);
         let phase = if matches!(self.place, Place::Waiting(_)) && open && !self.in_turn() {
             Phase::Queued
-        } else if self.run.as_ref().is_some_and(|r| !r.told) {
+        } else if self.run.as_ref().is_some_and(|r| !r.told) || self.about_to_begin() {
             Phase::Starting
         } else {
             Phase::Told

@@ -10,6 +10,9 @@ mod places_real_cli;
 mod stream_real_cli;
 mod survival_real_cli;
 
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -68,6 +71,16 @@ fn freeze(codex: i32) -> Frozen {
 }
 
 impl Frozen {
+    /// Waits until something lies in its stdin.
+    async fn has_input(&self) {
+        let stdin = std::fs::File::open(format!("/proc/{}/fd/0", self.0)).unwrap();
+        let read = move || {
+            let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::NONE).unwrap()
+        };
+        assert_eq!(tokio::task::spawn_blocking(read).await.unwrap(), 1);
+    }
+
     fn thaw(self) {
         killpg(Pid::from_raw(self.0), Signal::SIGCONT).unwrap();
     }

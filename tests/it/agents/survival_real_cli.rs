@@ -185,10 +185,9 @@ async fn a_message_on_its_way_is_unconfirmed_and_never_sent_twice() {
     let row = p.json(&["spawn", "--task", "a", "--contract", "fracta:say one", "--wait"]).await;
     let (_, codex) = p.pids(session(&row));
     let frozen = freeze(codex);
-    let mut say = p.command(&["say", "a", "fracta:say two"]).spawn().unwrap();
-    // It is in codex's pipe once the shim has counted its bytes; by then it was written down as sent.
     let before = p.events("a").await.len() as u64;
-    p.wait_event("a", |e| kind(e) == "user.message" && e["text"] == "fracta:say two").await;
+    let mut say = p.command(&["say", "a", "fracta:say two"]).spawn().unwrap();
+    frozen.has_input().await;
     p.kill_server().await;
     let _ = say.wait().await;
     let told = p
