@@ -201,7 +201,7 @@ impl Supervisor {
             } else {
                 (Delivery::Unconfirmed, format!("the process ended before it confirmed the message: {why}"))
             };
-            if message.record.status == MessageStatus::Doubtful {
+            if message.record.status == MessageStatus::Doubtful && delivery == Delivery::Unconfirmed {
                 self.forget(message).await; // Its fate was told already.
             } else {
                 self.settle(message, None, delivery, Some(text)).await;

@@ -36,7 +36,7 @@ async fn waiting_for_the_end_tells_it_by_the_exit_status() {
         "--mode",
         "batch",
         "--contract",
-        "fracta:fail 500 no model today",
+        "fracta:fail 400 no model today",
         "--wait",
     ];
     let out = p.run(&bad).await;
@@ -45,7 +45,7 @@ async fn waiting_for_the_end_tells_it_by_the_exit_status() {
     let events = p.events("bad").await;
     assert_eq!(turns_of(&events), ["failed"]);
     // A stream agent lives on, and is as truthful.
-    let out = p.run(&["spawn", "--task", "stream", "--contract", "fracta:fail 500 not now", "--wait"]).await;
+    let out = p.run(&["spawn", "--task", "stream", "--contract", "fracta:fail 400 not now", "--wait"]).await;
     assert_eq!(out.code, 1, "{out:?}");
     assert!(out.stdout.contains("failed") && out.stdout.contains("not now"), "{out:?}");
 }
