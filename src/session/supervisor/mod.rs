@@ -288,9 +288,11 @@ impl Supervisor {
     /// Tells the list that something changed.
     fn publish(&mut self) {
         let phase = match (&self.place, &self.run) {
-            (Place::Waiting(_), _) => Phase::Queued,
             (_, Some(run)) if !run.told => Phase::Starting,
+            (Place::Waiting(_), _) => Phase::Queued,
             (Place::Held(_), Some(_)) => Phase::Turning,
+            (Place::Held(_), None) => Phase::Starting,
+            _ if self.about_to_begin() => Phase::Starting,
             _ => Phase::Told,
         };
         {

@@ -104,6 +104,8 @@ impl Supervisor {
                         let _ = link.control(Control::CloseInput).await;
                     }
                 }
+                // Only now: what is still to be sent needs the link.
+                self.caught_up().await;
             }
             Ok(Found::Exited { run, raw_start, stderr_start, exit, raw_len }) => {
                 self.adopt_end(run, raw_start, stderr_start, raw_len, Ending::Exit(exit)).await;
@@ -132,6 +134,7 @@ impl Supervisor {
             run.link = None;
             run.exit = Some(ending);
         }
+        self.caught_up().await;
     }
 
     /// No process is left that anything is to be learned of.
@@ -188,7 +191,6 @@ impl Supervisor {
             ended_by: None,
         });
         self.hold_place();
-        self.caught_up().await;
         true
     }
 

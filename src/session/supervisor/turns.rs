@@ -67,6 +67,17 @@ impl Supervisor {
             || self.run.as_ref().is_some_and(|r| r.exit.is_none() && r.protocol.busy())
     }
 
+    /// No turn runs, and one is about to without anybody's doing: an agent that is not idle. (One that is
+    /// being ended begins nothing.)
+    pub(super) fn about_to_begin(&self) -> bool {
+        if self.entry.live().state.turn.is_some() || self.abort.is_some() || self.after_end.is_some() {
+            return false;
+        }
+        let batch = self.entry.record.mode == Mode::Batch
+            && self.run.as_ref().is_some_and(|r| r.exit.is_none() && r.outcome.is_none());
+        batch || !self.queue.is_empty() || self.in_turn()
+    }
+
     /// Starts what can be started.
     pub(super) async fn pump(&mut self) {
         let busy = self.abort.is_some() || self.stalled.is_some() || self.after_end.is_some();
