@@ -2,9 +2,11 @@
 //! processes, a real pseudo-terminal.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod agents;
 mod codex_protocol;
 mod demo;
 mod plane;
+mod plane_support;
 mod shim;
 mod support;
 mod workspace;

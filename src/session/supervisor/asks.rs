@@ -40,8 +40,7 @@ impl Supervisor {
             return self.steer(text, reply).await;
         }
         // While a turn runs nobody waits for the message's fate: it is queued, and told so.
-        let busy =
-            self.entry.live().state.turn.is_some() || !self.in_flight.is_empty() || !self.queue.is_empty();
+        let busy = self.in_turn() || !self.in_flight.is_empty() || !self.queue.is_empty();
         let mut reply = Some(reply);
         let result =
             if busy { self.enqueue(text, &mut None).await } else { self.enqueue(text, &mut reply).await };

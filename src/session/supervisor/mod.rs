@@ -16,6 +16,7 @@ mod turns;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -89,10 +90,31 @@ impl Message {
 }
 
 /// The place that a running turn holds.
-enum Place {
+pub(crate) enum Place {
     None,
     Waiting(std::pin::Pin<Box<dyn Future<Output = Option<tokio::sync::OwnedSemaphorePermit>> + Send>>),
     Held(#[expect(dead_code, reason = "held for its Drop")] Option<tokio::sync::OwnedSemaphorePermit>),
+}
+
+impl Place {
+    /// Of a turn that runs already: held even where that makes one too many.
+    pub(crate) fn taken(slots: &Arc<Semaphore>) -> Self {
+        Place::Held(Arc::clone(slots).try_acquire_owned().ok())
+    }
+
+    /// A free place at once, or the last one in the line for the next.
+    pub(crate) fn ask(slots: &Arc<Semaphore>) -> Self {
+        if let Ok(permit) = Arc::clone(slots).try_acquire_owned() {
+            return Place::Held(Some(permit));
+        }
+        let slots = Arc::clone(slots);
+        let mut turn = Box::pin(async move { slots.acquire_owned().await.ok() });
+        // The first look takes the place in the line.
+        match turn.as_mut().now_or_never() {
+            Some(permit) => Place::Held(permit),
+            None => Place::Waiting(turn),
+        }
+    }
 }
 
 /// See the module.
@@ -123,7 +145,7 @@ pub struct Supervisor {
 }
 
 /// How an agent's task begins.
-pub enum Begin {
+pub(crate) enum Begin {
     /// A new agent, with its first message.
     New(Option<String>),
     /// The control plane came back.
@@ -132,6 +154,8 @@ pub enum Begin {
         resume: Option<ResumePoint>,
         /// Processes whose end the journal tells.
         runs: u32,
+        /// Given out by the control plane, so that the order of before holds.
+        place: Place,
     },
 }
 
@@ -176,10 +200,13 @@ impl Supervisor {
     }
 
     /// Drives the agent until it is killed or the control plane ends.
-    pub async fn drive(mut self, begin: Begin) {
+    pub(crate) async fn drive(mut self, begin: Begin) {
         match begin {
             Begin::New(text) => self.begin(text).await,
-            Begin::Again { resume, runs } => self.recover(resume, runs).await,
+            Begin::Again { resume, runs, place } => {
+                self.place = place;
+                self.recover(resume, runs).await;
+            }
         }
         while self.end == End::No {
             self.pump().await;
@@ -261,7 +288,8 @@ impl Supervisor {
 
     /// Tells the list that something changed.
     fn publish(&mut self) {
-        let phase = if matches!(self.place, Place::Waiting(_)) && self.run.is_none() {
+        let open = self.run.as_ref().is_none_or(|r| r.told);
+        let phase = if matches!(self.place, Place::Waiting(_)) && open && !self.in_turn() {
             Phase::Queued
         } else if self.run.as_ref().is_some_and(|r| !r.told) {
             Phase::Starting

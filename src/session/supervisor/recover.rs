@@ -120,7 +120,9 @@ impl Supervisor {
     }
 
     async fn adopt_end(&mut self, number: u32, start: u64, stderr: u64, raw_len: u64, ending: Ending) {
-        if self.run.is_none() && number <= self.runs {
+        // Killed right after it told the end, a control plane may not have counted it.
+        if self.run.is_none() && (number <= self.runs || self.entry.live().state.ended) {
+            self.runs = self.runs.max(number);
             return self.nothing_to_adopt().await; // The journal tells how it ended.
         }
         if self.adopt(number, start, stderr, raw_len).await
@@ -135,6 +137,11 @@ impl Supervisor {
     async fn nothing_to_adopt(&mut self) {
         self.catch_up = None;
         self.unconfirm("the control plane was restarted before the runtime confirmed the message").await;
+        let first = self.entry.record.contract.clone().filter(|_| self.entry.live().state.last_seq == 0);
+        if let (Some(text), true) = (first, self.queue.is_empty()) {
+            // The last control plane was killed before it wrote the first message down.
+            return self.begin(Some(text)).await;
+        }
         if self.entry.live().state.state == crate::session::state::State::Unknown && self.queue.is_empty() {
             self.open_wanted = self.entry.record.contract.is_none();
         }
@@ -190,8 +197,8 @@ impl Supervisor {
     /// A turn that ran on holds its place, even where that makes one too many.
     fn hold_place(&mut self) {
         let busy = self.entry.live().state.turn.is_some() || !self.in_flight.is_empty();
-        if busy {
-            self.place = super::Place::Held(std::sync::Arc::clone(&self.env.slots).try_acquire_owned().ok());
+        if busy && !matches!(self.place, super::Place::Held(_)) {
+            self.place = super::Place::taken(&self.env.slots);
         }
     }
 
