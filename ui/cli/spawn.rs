@@ -4,8 +4,9 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use fracta::control::client::Client;
+use fracta::control::client::{Client, EventQuery};
 use fracta::control::wire::{self, Watch};
+use fracta::event::{Body, Delivery};
 use fracta::session::state::State;
 use futures_util::StreamExt;
 
@@ -50,7 +51,8 @@ pub async fn run(context: &Context, args: args::Spawn) -> anyhow::Result<ExitCod
     }
     let agent = wait(&client, &agent.session).await?;
     show(context, &agent)?;
-    let good = matches!(agent.state, State::Completed | State::Idle) && agent.reason.is_none();
+    let told = agent.contract.is_none() || agent.turn_started_at.is_some();
+    let good = told && matches!(agent.state, State::Completed | State::Idle) && agent.reason.is_none();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -88,15 +90,26 @@ async fn wait(client: &Client, session: &str) -> anyhow::Result<wire::Agent> {
             Watch::Gone { session: gone, .. } if gone == session => break,
             Watch::Gone { .. } => continue,
         };
-        let mine = agents.into_iter().find(|a| a.session == session);
-        if let Some(agent) = mine
-            && (agent.state.is_final() || agent.state == State::Idle)
-            && agent.queued_messages == 0
-        {
+        let Some(agent) = agents.into_iter().find(|a| a.session == session) else { continue };
+        let quiet = agent.state == State::Idle && agent.queued_messages == 0;
+        // Open, and its first message on the way: idle too, but not yet over.
+        let told = agent.contract.is_none() || agent.turn_started_at.is_some();
+        if agent.state.is_final() || (quiet && (told || refused(client, session).await?)) {
             return Ok(agent);
         }
     }
     Ok(client.agent(session).await?)
+}
+
+/// The first message was not taken, so no turn will come of it.
+async fn refused(client: &Client, session: &str) -> anyhow::Result<bool> {
+    let mut events = client.events(session, EventQuery::default()).await?;
+    while let Some(event) = events.next().await {
+        if let Body::UserMessage { delivery: Delivery::Rejected | Delivery::Unconfirmed, .. } = event?.body {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn show(context: &Context, agent: &wire::Agent) -> anyhow::Result<()> {
