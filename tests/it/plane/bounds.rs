@@ -139,7 +139,10 @@ fn a_line_of_100_mb_becomes_a_gap() {
     let mut line = vec![0; LEN + 1];
     raw.read_exact_at(&mut line, offset).unwrap();
     assert!(line[LEN] == b'\n' && memchr::memchr(b'\n', &line[..LEN]).is_none());
-    assert!(line[..LEN].chunks(4096).all(|c| c.iter().fold(true, |ok, b| ok & (*b == b'x'))), "it is there whole");
+    assert!(
+        line[..LEN].chunks(4096).all(|c| c.iter().fold(true, |ok, b| ok & (*b == b'x'))),
+        "it is there whole"
+    );
     let peak = peak_memory(b.server_pid());
     assert!(peak < MOST_MEMORY, "{peak} KiB");
 }

@@ -10,8 +10,22 @@ fn the_fields_of_json_are_there() {
     b.spawn_and_wait("a", "hello");
     let a = b.agent("a");
     for field in [
-        "name", "state", "reason", "runtime", "adapter", "mode", "backend", "model", "session", "turn", "created_at",
-        "updated_at", "usage", "pending_approvals", "workspace", "branch",
+        "name",
+        "state",
+        "reason",
+        "runtime",
+        "adapter",
+        "mode",
+        "backend",
+        "model",
+        "session",
+        "turn",
+        "created_at",
+        "updated_at",
+        "usage",
+        "pending_approvals",
+        "workspace",
+        "branch",
     ] {
         assert!(a.get(field).is_some(), "{field} in {a:#}");
     }
@@ -61,7 +75,8 @@ fn every_verb_fails_with_its_exit_status() {
         let mut json = args.to_vec();
         json.push("--json");
         let words = b.fails(1, &json);
-        let problem: Value = serde_json::from_str(&words).unwrap_or_else(|e| panic!("{args:?}: {e}: {words}"));
+        let problem: Value =
+            serde_json::from_str(&words).unwrap_or_else(|e| panic!("{args:?}: {e}: {words}"));
         assert!(problem["code"].is_string() && problem["message"].as_str().unwrap().len() > 10, "{problem}");
     }
     // 2: it makes no sense.
@@ -92,7 +107,8 @@ fn every_verb_fails_with_its_exit_status() {
         let mut json = vec!["--json"];
         json.extend(args);
         let words = b.fails(2, &json);
-        let problem: Value = serde_json::from_str(&words).unwrap_or_else(|e| panic!("{args:?}: {e}: {words}"));
+        let problem: Value =
+            serde_json::from_str(&words).unwrap_or_else(|e| panic!("{args:?}: {e}: {words}"));
         assert_eq!(problem["code"], "bad_request", "{args:?}");
     }
     assert_eq!(b.json(&["list"]).as_array().unwrap().len(), 1, "nothing came of it");
@@ -104,7 +120,9 @@ fn every_verb_fails_with_its_exit_status() {
 #[test]
 fn names_are_refused_with_one_that_would_do() {
     let b = Bench::new();
-    for (bad, good) in [("Fix Login!", "fix-login"), ("-x-", "x"), ("a/../b", "a-b"), ("\u{1b}[31mred", "31mred")] {
+    for (bad, good) in
+        [("Fix Login!", "fix-login"), ("-x-", "x"), ("a/../b", "a-b"), ("\u{1b}[31mred", "31mred")]
+    {
         let words = b.fails(2, &["spawn", &format!("--task={bad}"), "--contract", "x"]);
         assert!(words.contains(&format!("try \"{good}\"")), "{bad}: {words}");
         assert!(!words.contains('\u{1b}'));
@@ -126,7 +144,8 @@ fn a_dry_run_touches_nothing() {
     let args = ["spawn", "--task", "dry", "--contract", "hello", "--dry-run"];
     let yaml = b.ok(&args);
     assert!(yaml.contains("name: dry\n") && yaml.contains("adapter: codex\n"), "{yaml}");
-    let with_format = |f| b.ok(&["spawn", "--task", "dry", "--contract", "hello", "--dry-run", "--format", f]);
+    let with_format =
+        |f| b.ok(&["spawn", "--task", "dry", "--contract", "hello", "--dry-run", "--format", f]);
     assert_eq!(with_format("yaml"), yaml);
     let plan: Value = serde_json::from_str(&with_format("json")).unwrap();
     assert_eq!(plan["branch"], "fracta/dry");
@@ -149,7 +168,8 @@ fn a_contract_is_a_text_a_file_or_stdin() {
     let text = "make one\nmake two";
     std::fs::write(b.root().join("todo.md"), text).unwrap();
     for (name, contract) in [("text", text), ("file", "todo.md"), ("stdin", "-")] {
-        let said = b.run_with(&["spawn", "--task", name, "--contract", contract, "--mode", "batch", "--wait"], text);
+        let said =
+            b.run_with(&["spawn", "--task", name, "--contract", contract, "--mode", "batch", "--wait"], text);
         assert_eq!(said.code, Some(0), "{said:#?}");
         assert_eq!(b.agent(name)["contract"], text);
         assert!(b.root().join(format!(".fracta/worktrees/{name}/two")).exists(), "the agent got it whole");
@@ -167,9 +187,13 @@ fn spawn_waits_for_the_outcome() {
     let a: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!((said.code, &a["state"]), (Some(1), &"failed".into()), "{a:#}");
     assert!(a["reason"].as_str().unwrap().contains("exit code 3"), "{a:#}");
-    let said = b.run(&["spawn", "--host-type", "codex", "--task", "old-flag", "--contract", "hello", "--wait"]);
+    let said =
+        b.run(&["spawn", "--host-type", "codex", "--task", "old-flag", "--contract", "hello", "--wait"]);
     assert_eq!(said.code, Some(0), "{said:#?}");
-    assert!(said.stderr.contains("--host-type is deprecated") && said.stderr.contains("--runtime"), "{said:#?}");
+    assert!(
+        said.stderr.contains("--host-type is deprecated") && said.stderr.contains("--runtime"),
+        "{said:#?}"
+    );
     assert_eq!(b.agent("old-flag")["runtime"], "codex");
     let both = ["spawn", "--host-type", "codex", "--runtime", "codex", "--task", "x", "--contract", "x"];
     b.fails(2, &both);
@@ -196,7 +220,8 @@ fn prune_deletes_what_is_over_and_loses_no_work() {
     let kept = done["kept"].as_array().unwrap();
     assert!(kept.len() == 1 && kept[0].as_str().unwrap().starts_with("worked: "), "{done:#}");
     assert!(!journal.exists() && b.root().join(".fracta/worktrees/worked/new-file").exists());
-    let left: Vec<Value> = b.json(&["list", "--all"]).as_array().unwrap().iter().map(|a| a["name"].clone()).collect();
+    let left: Vec<Value> =
+        b.json(&["list", "--all"]).as_array().unwrap().iter().map(|a| a["name"].clone()).collect();
     assert_eq!(left, ["worked", "idle"]);
     b.fails(1, &["events", "killed"]);
     b.ok(&["kill", "worked", "--force"]);
@@ -206,7 +231,8 @@ fn prune_deletes_what_is_over_and_loses_no_work() {
 #[test]
 fn completions_are_scripts_that_their_shell_takes() {
     let b = Bench::new();
-    for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef fracta"), ("fish", "complete -c fracta")] {
+    for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef fracta"), ("fish", "complete -c fracta")]
+    {
         let script = b.ok(&["completions", shell]);
         assert!(script.contains(word) && script.contains("older-than"), "{shell}");
         let file = b.path("script");
@@ -248,5 +274,8 @@ fn doctor_tells_what_is_missing_and_how_to_mend_it() {
     let said = b.run(&["doctor", "--json"]);
     let all: Value = serde_json::from_str(&said.stdout).unwrap();
     let config = find(&all, "config").unwrap();
-    assert_eq!((said.code, &config["status"], &config["mend"]), (Some(1), &"missing".into(), &"fracta config check".into()));
+    assert_eq!(
+        (said.code, &config["status"], &config["mend"]),
+        (Some(1), &"missing".into(), &"fracta config check".into())
+    );
 }

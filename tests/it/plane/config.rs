@@ -10,7 +10,9 @@ fn config_check_tells_all_errors_with_their_places() {
     );
     let said = b.run(&["config", "check"]);
     assert_eq!(said.code, Some(2));
-    for (place, word) in [("2:3", "default_mode"), ("3:17", "sometimes"), ("6:19", "step_limit"), ("7:1", "runtime")] {
+    for (place, word) in
+        [("2:3", "default_mode"), ("3:17", "sometimes"), ("6:19", "step_limit"), ("7:1", "runtime")]
+    {
         let line = said.stdout.lines().find(|l| l.contains(&format!("fracta.yaml:{place}")));
         assert!(line.is_some_and(|l| l.contains(word)), "{place} {word}: {}", said.stdout);
     }

@@ -32,7 +32,8 @@ fn serve(b: &Bench) -> (Child, u16) {
 
 fn get(port: u16, path: &str, headers: &str) -> (u16, Value) {
     let mut s = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    write!(s, "GET {path} HTTP/1.1\r\nhost: x\r\nfracta-api: 1\r\n{headers}connection: close\r\n\r\n").unwrap();
+    write!(s, "GET {path} HTTP/1.1\r\nhost: x\r\nfracta-api: 1\r\n{headers}connection: close\r\n\r\n")
+        .unwrap();
     response(s)
 }
 
