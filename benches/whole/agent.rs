@@ -12,12 +12,16 @@ use serde_json::{Value, json};
 use crate::clock;
 
 const RECORDING: &str = include_str!("../../assets/recordings/codex-0.169.0/demo-summary.jsonl");
+/// A whole turn of `codex exec --json`.
+const BATCH_TURN: &str = include_str!("../../assets/recordings/codex-0.169.0/batch-demo-survey.jsonl");
 /// What a delta's text is replaced by in its template.
 const HOLE: &str = "\u{2603}";
 /// Deltas written at once by a flood: what a busy process gets out between two reads of its pipe.
 const BATCH: usize = 64;
-const WORDS: &[&str] =
-    &[" the", " parser", " keeps", " one", " line", " and", " never", " more", ",", " so", " it", " holds", ".\n\n"];
+const WORDS: &[&str] = &[
+    " the", " parser", " keeps", " one", " line", " and", " never", " more", ",", " so", " it", " holds",
+    ".\n\n",
+];
 
 /// The lines of a real conversation.
 struct Lines {
@@ -45,7 +49,10 @@ impl Lines {
         let turn = said.iter().find(|s| s.0 == "turn/start").map(|s| s.1.clone()).unwrap_or_default();
         let method = |l: &str| serde_json::from_str::<Value>(l).unwrap_or_default();
         let is = |l: &str, name: &str| method(l)["method"] == name;
-        let last = turn.iter().rposition(|l| is(l, "item/agentMessage/delta")).expect("the recording holds a message");
+        let last = turn
+            .iter()
+            .rposition(|l| is(l, "item/agentMessage/delta"))
+            .expect("the recording holds a message");
         let mut delta = method(&turn[last]);
         let item = delta["params"]["itemId"].as_str().unwrap_or_default().to_owned();
         let id = delta["params"]["turnId"].as_str().unwrap_or_default().to_owned();
@@ -54,9 +61,18 @@ impl Lines {
         let (before, after) = text.split_once(HOLE).expect("the hole was just made");
         // Of the recorded turn: its start, the start of its last message, and its end.
         let keep = |l: &&String| {
-            !is(l, "item/agentMessage/delta") && (l.contains(&item) || !method(l)["method"].as_str().is_some_and(|m| m.starts_with("item/") || m == "turn/diff/updated"))
+            !is(l, "item/agentMessage/delta")
+                && (l.contains(&item)
+                    || !method(l)["method"]
+                        .as_str()
+                        .is_some_and(|m| m.starts_with("item/") || m == "turn/diff/updated"))
         };
-        let begin = turn[..last].iter().filter(keep).filter(|l| method(l)["method"] != "thread/tokenUsage/updated").cloned().collect();
+        let begin = turn[..last]
+            .iter()
+            .filter(keep)
+            .filter(|l| method(l)["method"] != "thread/tokenUsage/updated")
+            .cloned()
+            .collect();
         let end = turn[last..].iter().filter(keep).cloned().collect();
         Self { delta: (before.to_owned(), after.to_owned()), begin, end, turn: id, item, said }
     }
@@ -90,7 +106,10 @@ struct Load {
 impl Load {
     fn of(prompt: &str) -> Self {
         let number = |name: &str| {
-            prompt.split_whitespace().find_map(|w| w.strip_prefix(name)?.strip_prefix('=')?.parse().ok()).unwrap_or(0)
+            prompt
+                .split_whitespace()
+                .find_map(|w| w.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+                .unwrap_or(0)
         };
         Self {
             rate: number("rate").max(1),
@@ -101,8 +120,12 @@ impl Load {
     }
 }
 
-/// Serves until stdin ends.
+/// Serves until stdin ends; as `exec` says one recorded turn and ends.
 pub fn main(args: &[String]) {
+    if args.iter().any(|a| a == "exec") && !args.iter().any(|a| a == "--help") {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        return say(batch().as_bytes());
+    }
     if !args.iter().any(|a| a == "app-server") {
         // What the adapter asks before it starts anything.
         let help = args.iter().any(|a| a == "--help");
@@ -130,6 +153,12 @@ pub fn main(args: &[String]) {
             answer(&lines, &request);
         }
     }
+}
+
+/// What was said in [`BATCH_TURN`].
+fn batch() -> String {
+    let lines = BATCH_TURN.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+    lines.filter(|l| l["dir"] == "out").filter_map(|l| Some(format!("{}\n", l["line"].as_str()?))).collect()
 }
 
 fn say(bytes: &[u8]) {
@@ -166,7 +195,8 @@ fn turn(lines: &Lines, id: &str, request: &Value, rx: &Receiver<String>) -> bool
     lines.of_turn(&lines.begin, id, request, &mut out);
     say(&out);
     let item = format!("msg_{id}");
-    let template = [&lines.delta.0, &lines.delta.1].map(|t| t.replace(&lines.turn, id).replace(&lines.item, &item));
+    let template =
+        [&lines.delta.0, &lines.delta.1].map(|t| t.replace(&lines.turn, id).replace(&lines.item, &item));
     let delta = |i: usize, out: &mut Vec<u8>| {
         out.extend_from_slice(template[0].as_bytes());
         if load.stamp {

@@ -109,7 +109,10 @@ impl Project {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("the agents do not come to rest: {:?}", self.agents().iter().map(|a| (a.state, a.reason.clone())).collect::<Vec<_>>());
+        panic!(
+            "the agents do not come to rest: {:?}",
+            self.agents().iter().map(|a| (a.state, a.reason.clone())).collect::<Vec<_>>()
+        );
     }
 
     pub fn server(&self) -> u32 {
@@ -131,7 +134,8 @@ impl Project {
             );
             std::thread::sleep(Duration::from_millis(5));
         }
-        while self.tokio.block_on(connect::running(&self.layout)).unwrap().is_some() && Instant::now() < until {
+        while self.tokio.block_on(connect::running(&self.layout)).unwrap().is_some() && Instant::now() < until
+        {
             std::thread::sleep(Duration::from_millis(5));
         }
     }

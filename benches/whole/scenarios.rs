@@ -45,6 +45,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("idle", idle),
     ("loaded", loaded),
     ("rss", rss),
+    ("spawn_wait", spawn_wait),
     ("flood", flood),
 ];
 
@@ -52,7 +53,7 @@ pub const ALL: &[(&str, Scenario)] = &[
 const SESSION: u16 = 47;
 
 fn listed(text: &str) -> bool {
-    text.contains("a00") || text.contains("no agents yet")
+    text.contains(" agent")
 }
 
 /// Starts the screen so often; times of the first frame and of the first frame with the list.
@@ -139,7 +140,11 @@ fn idle(plan: &Plan, report: &mut Report) {
     }
     let ended = all();
     let seconds = time.as_secs_f64();
-    report.row("idle, 10 agents: bytes to the terminal", format!("{} in {frames} frames", screen.bytes - bytes), "0");
+    report.row(
+        "idle, 10 agents: bytes to the terminal",
+        format!("{} in {frames} frames", screen.bytes - bytes),
+        "0",
+    );
     let cpu = |i: usize| 100.0 * (ended[i] - begun[i]).cpu / seconds;
     report.row(
         "idle, 10 agents: CPU of a core",
@@ -215,7 +220,13 @@ fn loaded(plan: &Plan, report: &mut Report) {
         ),
         "",
     );
+    report.row("memory of the server, 50 agents at 100/s", memory(server), "");
     screen.quit();
+}
+
+fn memory(pid: u32) -> String {
+    let Memory { rss, anon, pss } = proc::memory(pid);
+    format!("RSS {rss:.1}  anonymous {anon:.1}  PSS {pss:.1} MiB")
 }
 
 fn rss(plan: &Plan, report: &mut Report) {
@@ -228,12 +239,12 @@ fn rss(plan: &Plan, report: &mut Report) {
     project.idle();
     screen.settle(Duration::from_millis(500));
     let server = project.server();
-    let show = |m: Memory| format!("RSS {:.1}  anonymous {:.1}  PSS {:.1} MiB", m.rss, m.anon, m.pss);
-    report.row("memory of the server, 10 agents", show(proc::memory(server)), "RSS ≤ 25 MB");
-    let shims: Vec<_> = proc::children(server).into_iter().map(proc::memory).collect();
-    let worst = shims.iter().copied().max_by(|a, b| a.rss.total_cmp(&b.rss)).unwrap_or_default();
-    report.row(&format!("memory of a shim (the largest of {})", shims.len()), show(worst), "RSS ≤ 5 MB");
-    report.row("memory of the screen", show(proc::memory(screen.pid())), "RSS ≤ 20 MB");
+    report.row("memory of the server, 10 agents", memory(server), "RSS ≤ 25 MB");
+    let shims = proc::children(server);
+    let worst = shims.iter().copied().max_by(|a, b| proc::memory(*a).rss.total_cmp(&proc::memory(*b).rss));
+    let name = format!("memory of a shim (the largest of {})", shims.len());
+    report.row(&name, memory(worst.unwrap_or_default()), "RSS ≤ 5 MB");
+    report.row("memory of the screen", memory(screen.pid()), "RSS ≤ 20 MB");
     screen.quit();
 }
 
@@ -263,7 +274,11 @@ fn flood(plan: &Plan, report: &mut Report) {
     let micros = |i: usize| used.get(i).copied().unwrap_or(f64::NAN) * 1e6 / n as f64;
     report.row(
         "flood of one agent: to the journal and the screen",
-        format!("{:.0} events/s  {frames} frames  {:.2} B/event", n as f64 / seconds, (screen.bytes - before) as f64 / n as f64),
+        format!(
+            "{:.0} events/s  {frames} frames  {:.2} B/event",
+            n as f64 / seconds,
+            (screen.bytes - before) as f64 / n as f64
+        ),
         "",
     );
     report.row(
@@ -272,4 +287,33 @@ fn flood(plan: &Plan, report: &mut Report) {
         "",
     );
     screen.quit();
+}
+
+/// A batch turn by `fracta spawn --wait` beside the same CLI started by hand, in turns.
+fn spawn_wait(plan: &Plan, report: &mut Report) {
+    let project = plan.project(0);
+    // The control plane is to run already, and the CLI's version to be known.
+    project.server();
+    let me = std::env::current_exe().unwrap();
+    let run = |command: &mut std::process::Command| {
+        let started = Instant::now();
+        let done = command.current_dir(project.root()).stdin(std::process::Stdio::null()).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        started.elapsed()
+    };
+    let (mut bare, mut whole) = (Times::default(), Times::default());
+    for i in 0..=plan.times(40) {
+        let name = format!("b{i:02}");
+        let spawn = ["spawn", "--mode", "batch", "--contract", "survey", "--wait", "--task", &name];
+        let times = (
+            run(std::process::Command::new(&me).args(["agent", "exec", "--json", "-"])),
+            run(std::process::Command::new(&plan.exe).args(spawn)),
+        );
+        if i > 0 {
+            bare.add(times.0);
+            whole.add(times.1);
+        }
+    }
+    report.row("batch turn of a CLI that does nothing, bare", bare.text(), "");
+    report.row("the same by spawn --wait", whole.text(), "");
 }
