@@ -124,6 +124,7 @@ impl Supervisor {
                 run.exit = Some(Ending::Exit(exit));
                 run.link = None;
             }
+            Some(Notice::Swept) => self.swept(),
             Some(Notice::Trouble { text }) => self.state_fact(Body::Warning { text }),
             Some(Notice::InputBroken { why }) => {
                 self.unconfirm(&format!("the process no longer takes input: {why}")).await;
