@@ -2,8 +2,10 @@
 //! processes, a real pseudo-terminal.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod agents;
 mod codex_protocol;
 mod demo;
+mod plane_support;
 mod recordings;
 mod shim;
 mod support;
