@@ -7,6 +7,7 @@ mod codex_protocol;
 mod demo;
 mod plane_support;
 mod recordings;
+mod screen;
 mod shim;
 mod support;
 mod workspace;
