@@ -66,7 +66,9 @@ async fn an_agent_is_spawned_steered_and_talked_to() {
     s.wait_text("End the running turn of alpha?");
     s.keys("y");
     s.wait_text("alpha: the turn was ended");
-    let text = s.wait_for(|t| t.contains("interrupted") && t.lines().any(|l| l.contains("alpha") && l.contains("idle")));
+    let text = s.wait_for(|t| {
+        t.contains("interrupted") && t.lines().any(|l| l.contains("alpha") && l.contains("idle"))
+    });
     assert!(text.contains("the last turn"), "{text}");
     s.keys(CTRL_X);
     s.wait_text("alpha: no turn runs (idle)");
@@ -85,14 +87,20 @@ async fn approvals_are_answered_by_keys() {
     let mut s = Screen::open(&p, &[], 120, 34);
     s.wait_text("no agents yet");
     let file = p.root().join("written");
-    let contract = format!("fracta:ask touch {}\nfracta:ask touch no-{}\nfracta:say all is answered", file.display(), "this");
+    let contract = format!(
+        "fracta:ask touch {}\nfracta:ask touch no-{}\nfracta:say all is answered",
+        file.display(),
+        "this"
+    );
     spawn(&mut s, "asker", &contract);
     s.wait_text("▲ 1 needs you");
-    s.wait_row(&["touch", "a approve", "x deny"]);
+    s.wait_row(&["▲ run a command", "a approve", "x deny"]);
+    s.wait_row(&["▌ $", "touch"]);
     assert!(!file.exists());
     s.keys("a");
     s.wait_text("asker: approved");
-    s.wait_row(&["no-this", "a approve", "x deny"]);
+    s.wait_row(&["▌ $", "no-this"]);
+    s.wait_row(&["▲ run a command", "a approve", "x deny"]);
     p.wait_event("asker", |e| e["kind"] == "approval.resolved").await;
     s.keys("x");
     s.wait_text("asker: denied");
@@ -115,7 +123,9 @@ async fn work_is_looked_at_merged_and_thrown_away() {
     s.wait_text("• written");
     s.wait_row(&["worker", "idle"]);
     s.keys("d");
-    s.wait_for(|t| t.contains("diff of worker against") && t.contains("+one line") && t.contains("+and another"));
+    s.wait_for(|t| {
+        t.contains("diff of worker against") && t.contains("+one line") && t.contains("+and another")
+    });
     s.keys(ESC);
     s.wait_for(|t| !t.contains("diff of worker"));
 
@@ -149,15 +159,14 @@ async fn commands_filter_help_and_leaving() {
     let Some(p) = plane("auto") else { return };
     p.spawn_agent("first", "stream", "fracta:say one\nfracta:gate g\nfracta:say finished").await;
     p.spawn_agent("second", "stream", "fracta:say two").await;
-    p.wait_state("second", State::Idle).await;
+    p.wait_event("second", |e| e["kind"] == "turn.completed").await;
     let mut s = Screen::open(&p, &[], 120, 40);
     s.wait_row(&["first", "running"]);
     s.wait_row(&["second", "idle"]);
-    // The newest of those that work is selected first.
     s.wait_row(&["▌", "first"]);
     s.keys("j");
     s.wait_row(&["▌", "second"]);
-    s.wait_text("two");
+    s.wait_text("• two");
 
     s.keys("/fir");
     s.wait_for(|t| !t.contains("second") && t.contains("first"));
@@ -191,11 +200,13 @@ async fn commands_filter_help_and_leaving() {
     s.wait_text("✓ steer");
     s.keys(ESC);
     s.wait_for(|t| !t.contains("✓ steer"));
+    s.keys("j");
+    s.wait_row(&["▌", "second"]);
     s.command("say fracta:say by command");
-    s.wait_text("by command");
+    s.wait_text("• by command");
     s.command("spawn third --mode batch fracta:say three words now");
     s.wait_row(&["third", "completed"]);
-    s.wait_text("three words now");
+    s.wait_text("• three words now");
 
     s.command("q");
     let (ok, raw) = s.finish();
@@ -211,9 +222,8 @@ async fn commands_filter_help_and_leaving() {
 async fn copying_sends_the_text_and_promises_no_more() {
     let Some(p) = plane("auto") else { return };
     p.spawn_agent("a", "stream", "fracta:say words to copy").await;
-    p.wait_state("a", State::Idle).await;
     let mut s = Screen::open(&p, &[], 120, 34);
-    s.wait_text("words to copy");
+    s.wait_text("• words to copy");
     s.keys("\r");
     s.wait_text("] card");
     let mark = s.mark();

@@ -78,21 +78,37 @@ fn sequence(s: &str, found: &mut Found) -> Option<usize> {
 
 /// Do the parameters of an SGR set a colour? (39, 49 and 59 set none.)
 fn colours(params: &str) -> bool {
-    params.split([';', ':']).any(|p| {
-        matches!(p.parse::<u16>(), Ok(30..=38 | 40..=48 | 58 | 90..=97 | 100..=107))
-    })
+    params
+        .split([';', ':'])
+        .any(|p| matches!(p.parse::<u16>(), Ok(30..=38 | 40..=48 | 58 | 90..=97 | 100..=107)))
 }
 
 #[test]
 fn the_reader_is_strict() {
-    let good = "\x1b[?1049h\x1b[?2026h\x1b[2;3Hä\x1b[38;5;1m日\x1b[0m\x1b[K\x1b]52;c;QQ==\x07\x1b[?1049lbye\r\n";
+    let good =
+        "\x1b[?1049h\x1b[?2026h\x1b[2;3Hä\x1b[38;5;1m日\x1b[0m\x1b[K\x1b]52;c;QQ==\x07\x1b[?1049lbye\r\n";
     let found = read(good.as_bytes()).unwrap();
     assert_eq!(found.clipboard, ["QQ=="]);
     assert!(found.coloured && found.styled);
     assert!(!read(b"\x1b[1;39;49m").unwrap().coloured);
     for bad in [
-        "\x1b]8;;http://x\x1b\\", "\x1b]0;t\x07", "\x1bP1$r\x1b\\", "\x1bc", "\x1b[6n", "\x1b[?1000h", "\x1b[21t", "\x07",
-        "a\rb", "\t", "\u{9b}1m", "\u{7f}", "\u{202e}", "\u{2066}", "\x1b]52;c;\x1b\x07", "\x1b[2;1r", "a\r\n\x1b[?1049l",
+        "\x1b]8;;http://x\x1b\\",
+        "\x1b]0;t\x07",
+        "\x1bP1$r\x1b\\",
+        "\x1bc",
+        "\x1b[6n",
+        "\x1b[?1000h",
+        "\x1b[21t",
+        "\x07",
+        "a\rb",
+        "\t",
+        "\u{9b}1m",
+        "\u{7f}",
+        "\u{202e}",
+        "\u{2066}",
+        "\x1b]52;c;\x1b\x07",
+        "\x1b[2;1r",
+        "a\r\n\x1b[?1049l",
     ] {
         assert!(read(bad.as_bytes()).is_err(), "{bad:?}");
     }

@@ -123,7 +123,7 @@ impl Screen {
 
     /// Waits until something holds after a whole frame; none where the program ended before it did.
     #[track_caller]
-    fn wait<T>(&self, fits: impl Fn(&Seen) -> Option<T>) -> T {
+    fn wait_seen<T>(&self, fits: impl Fn(&Seen) -> Option<T>) -> T {
         let mut seen = self.lock();
         loop {
             if seen.whole()
@@ -147,7 +147,7 @@ impl Screen {
     /// Waits until the screen's text fits; that text.
     #[track_caller]
     pub fn wait_for(&self, fits: impl Fn(&str) -> bool) -> String {
-        self.wait(|s| Some(s.text()).filter(|t| fits(t)))
+        self.wait_seen(|s| Some(s.text()).filter(|t| fits(t)))
     }
 
     /// Waits until a text stands on the screen; the whole screen.
@@ -159,7 +159,7 @@ impl Screen {
     /// Waits until one row holds all of these; that row.
     #[track_caller]
     pub fn wait_row(&self, what: &[&str]) -> String {
-        self.wait(|s| {
+        self.wait_seen(|s| {
             let text = s.text();
             text.lines().find(|l| what.iter().all(|w| l.contains(w))).map(str::to_owned)
         })
@@ -168,7 +168,7 @@ impl Screen {
     /// Waits until the log after `mark` fits.
     #[track_caller]
     pub fn wait_bytes(&self, mark: usize, fits: impl Fn(&[u8]) -> bool) {
-        self.wait(|s| fits(&s.raw[mark..]).then_some(()));
+        self.wait_seen(|s| fits(&s.raw[mark..]).then_some(()));
     }
 
     pub fn text(&self) -> String {
@@ -273,14 +273,14 @@ fn settings(master: &dyn MasterPty) -> String {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        if !self.exited {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
         if std::thread::panicking()
             && let Ok(seen) = self.seen.0.lock()
         {
             crate::support::note(&format!("--- the screen\n{}", seen.text()));
+        }
+        if !self.exited {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
         }
     }
 }
