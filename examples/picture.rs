@@ -28,11 +28,14 @@ const STEPS: &[Step] = &[
     (
         |t| {
             let row = |a: &str, b: &str| t.lines().any(|l| l.contains(a) && l.contains(b));
-            row("nightly", "failed") && row("summary", "idle") && row("explain", "running") && row("release", "approval")
+            row("nightly", "failed")
+                && row("summary", "idle")
+                && row("explain", "running")
+                && row("release", "approval")
         },
         "w",
     ),
-    (|t| t.contains("a approve  x deny"), ""),
+    (|t| t.contains("a approve  x deny") && t.contains("waits for you"), ""),
 ];
 
 fn main() -> Result<()> {
@@ -48,7 +51,8 @@ fn main() -> Result<()> {
 /// Runs the demo until all steps are done; the screen then.
 fn shoot() -> Result<vt100::Screen> {
     let here = std::env::current_exe()?;
-    let fracta = here.parent().and_then(|d| d.parent()).map(|d| d.join("fracta")).context("no target folder")?;
+    let fracta =
+        here.parent().and_then(|d| d.parent()).map(|d| d.join("fracta")).context("no target folder")?;
     let size = PtySize { rows: ROWS, cols: COLUMNS, pixel_width: 0, pixel_height: 0 };
     let pair = native_pty_system().openpty(size)?;
     let mut command = CommandBuilder::new(fracta);
@@ -113,8 +117,8 @@ fn look(cell: &vt100::Cell) -> Look {
 
 fn colour(c: Color) -> Option<String> {
     const BASE: [&str; 16] = [
-        "#2b303b", "#e06c75", "#98c379", "#e5c07b", "#61afef", "#c678dd", "#56b6c2", "#c8ccd4", "#7f8896", "#ef7f88",
-        "#a9d48a", "#f0cf8f", "#7fc1f7", "#d592ea", "#70cbd6", "#ffffff",
+        "#2b303b", "#e06c75", "#98c379", "#e5c07b", "#61afef", "#c678dd", "#56b6c2", "#c8ccd4", "#7f8896",
+        "#ef7f88", "#a9d48a", "#f0cf8f", "#7fc1f7", "#d592ea", "#70cbd6", "#ffffff",
     ];
     let (r, g, b) = match c {
         Color::Default => return None,
@@ -158,11 +162,13 @@ fn cells(screen: &vt100::Screen, y: u16) -> Vec<(u16, String, Look)> {
     let name: Vec<char> = "/fracta-demo-".chars().collect();
     if let Some(at) = letters.windows(name.len()).position(|w| w == name) {
         let begin = (0..at).rev().take_while(|i| !letters[*i].is_whitespace()).last().unwrap_or(at);
-        let end = (at + name.len()..letters.len())
-            .find(|i| letters[*i] == '/' || letters[*i].is_whitespace())
-            .unwrap_or(letters.len());
-        // As wide as it was: what stands right of it stays where it is.
-        let neutral = format!("{:>width$}", "~/demo", width = end - begin);
+        let inside = |stop: fn(&char) -> bool, from: usize| {
+            letters[from..].iter().position(stop).map_or(letters.len(), |n| from + n)
+        };
+        let folder = inside(|c| *c == '/' || c.is_whitespace(), at + name.len());
+        let end = inside(|c| c.is_whitespace(), folder);
+        let rest: String = letters[folder..end].iter().collect();
+        let neutral = format!("{:width$}", format!("~/demo{rest}"), width = end - begin);
         for (i, c) in (begin..end).zip(neutral.chars()) {
             all[i].1 = c.to_string();
         }
@@ -181,7 +187,11 @@ fn row(screen: &vt100::Screen, y: u16, svg: &mut String) {
         let left = MARGIN + f64::from(from) * CELL.0;
         if let Some(paper) = &look.paper {
             let w = f64::from(to - from) * CELL.0;
-            let _ = writeln!(svg, "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{w:.1}\" height=\"{}\" fill=\"{paper}\"/>", CELL.1);
+            let _ = writeln!(
+                svg,
+                "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{w:.1}\" height=\"{}\" fill=\"{paper}\"/>",
+                CELL.1
+            );
         }
         run(&all[at..end], &look, top, svg);
         at = end;
