@@ -319,7 +319,8 @@ impl App {
             }
             End::Person => {
                 let live = self.model.list.live();
-                if live > 0 {
+                // A demo ends its agents.
+                if live > 0 && self.model.banner.is_none() {
                     let agents = if live == 1 { "1 agent goes on" } else { &format!("{live} agents go on") };
                     let text = format!("{agents} without the screen; `fracta` comes back to it.\n");
                     // Only a courtesy: where it cannot be written, nothing is lost.
