@@ -24,8 +24,8 @@ const PIECE: usize = 14;
 const PACE: Duration = Duration::from_millis(35);
 
 /// The pace of what is to be steered: pieces that make small recordings.
-const SLOW_PIECE: usize = 20;
-const SLOW: Duration = Duration::from_millis(100);
+const SLOW_PIECE: usize = 24;
+const SLOW: Duration = Duration::from_millis(120);
 
 /// The demo's model. Directives in a prompt (see [`PromptScript`]) work here, too.
 #[derive(Debug, Default)]
