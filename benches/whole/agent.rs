@@ -4,7 +4,7 @@
 //! with the time at which it was written) or `flood=100000` (so many, as fast as they are taken).
 
 use std::io::{BufRead, Write};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -132,7 +132,7 @@ pub fn main(args: &[String]) {
         say(if help { b"Usage: codex exec\n      --sandbox <MODE>\n" } else { b"codex-cli 0.169.0\n" });
         return;
     }
-    let (tx, rx) = channel();
+    let (tx, rx) = sync_channel(64);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             if tx.send(line).is_err() {

@@ -1,5 +1,7 @@
 //! A throw-away project whose agents are [`crate::agent`], and its control plane.
 
+#![allow(clippy::disallowed_methods)] // it looks again and again, as a person would
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,7 @@ use tokio::runtime::Runtime;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Project {
-    dir: TempDir,
+    _dir: TempDir,
     pub exe: PathBuf,
     layout: Layout,
     tokio: Runtime,
@@ -39,7 +41,7 @@ impl Project {
         std::fs::write(root.join("fracta.yaml"), config.to_string()).unwrap();
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let layout = Layout::new(root);
-        let mut project = Self { dir, exe, layout, tokio, names: Vec::new() };
+        let mut project = Self { _dir: dir, exe, layout, tokio, names: Vec::new() };
         for i in 0..agents {
             project.spawn(&format!("a{i:02}"));
         }
@@ -49,10 +51,6 @@ impl Project {
 
     pub fn root(&self) -> PathBuf {
         self.layout.root().to_owned()
-    }
-
-    pub fn state(&self) -> PathBuf {
-        self.dir.path().join(".fracta")
     }
 
     /// The client of the control plane, which is started if there is none.

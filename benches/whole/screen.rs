@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
@@ -32,7 +32,6 @@ pub struct Frame {
     pub first: Instant,
     /// When it was whole, by [`clock`].
     pub whole: u64,
-    pub bytes: usize,
 }
 
 pub struct Screen {
@@ -57,7 +56,7 @@ impl Screen {
         let pair = native_pty_system().openpty(size).unwrap();
         let mut reader = pair.master.try_clone_reader().unwrap();
         let keys = pair.master.take_writer().unwrap();
-        let (tx, chunks) = channel();
+        let (tx, chunks) = sync_channel(1024);
         std::thread::spawn(move || {
             let mut buf = vec![0; 64 << 10];
             while let Ok(n) = reader.read(&mut buf) {
@@ -105,7 +104,7 @@ impl Screen {
                 let rest = self.part.split_off(at + END.len());
                 let frame = std::mem::replace(&mut self.part, rest);
                 self.parser.process(&frame);
-                let whole = Frame { first: self.first, whole: self.clock, bytes: frame.len() };
+                let whole = Frame { first: self.first, whole: self.clock };
                 self.first = Instant::now();
                 return Some(whole);
             }
