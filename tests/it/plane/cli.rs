@@ -67,7 +67,6 @@ fn every_verb_fails_with_its_exit_status() {
         &["merge", "agent-two"],
         &["spawn", "--task", "agent-one", "--contract", "x"],
         &["spawn", "--task", "k", "--contract", "x", "--backend", "kubernetes"],
-        &["auth", "diagnose"],
         &["serve"],
     ] {
         let words = b.fails(1, args);
