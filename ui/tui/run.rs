@@ -322,10 +322,8 @@ impl App {
                 // A demo ends its agents.
                 if live > 0 && self.model.banner.is_none() {
                     let text = match live {
-                        1 => "1 agent goes on without the screen; `fracta` comes back to it.
-".to_owned(),
-                        n => format!("{n} agents go on without the screen; `fracta` comes back to them.
-"),
+                        1 => "1 agent goes on without the screen; `fracta` comes back to it.\n".to_owned(),
+                        n => format!("{n} agents go on without the screen; `fracta` comes back to them.\n"),
                     };
                     // Only a courtesy: where it cannot be written, nothing is lost.
                     let _ = write_patiently(io::stdout().as_fd(), text.as_bytes(), FIRST);
