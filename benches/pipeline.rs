@@ -9,7 +9,9 @@ use std::path::Path;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fracta::event::journal::{Journal, MAX_CHUNK, Reader};
 use fracta::event::{Body, Event, Fact, Role, encode};
-use fracta::runtime::{self, CliInfo, Command, Input, Mode, Output, Permissions, Protocol, Send, SessionSpec};
+use fracta::runtime::{
+    self, CliInfo, Command, Input, Mode, Output, Permissions, Protocol, Send, SessionSpec,
+};
 use fracta::session::state::SessionState;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -22,8 +24,26 @@ const ITEM: &str = "msg_0f3a9c1d2e4b5a6978c0d1e2f3a4b5c6";
 /// Tokens as models write them: mostly short words, some code, some line ends, some other scripts.
 fn token(i: usize) -> &'static str {
     const TOKENS: &[&str] = &[
-        " the", " function", "\n", " returns", " `Option<T>`", ",", " so", " we", " can", ".\n\n", "```rust\n",
-        "let x = \"a\\b\";", " für", " 日本", " \u{1f600}", " handles", " errors", " and", " retries", "\t",
+        " the",
+        " function",
+        "\n",
+        " returns",
+        " `Option<T>`",
+        ",",
+        " so",
+        " we",
+        " can",
+        ".\n\n",
+        "```rust\n",
+        "let x = \"a\\b\";",
+        " für",
+        " 日本",
+        " \u{1f600}",
+        " handles",
+        " errors",
+        " and",
+        " retries",
+        "\t",
     ];
     TOKENS[i * 7 % TOKENS.len()]
 }

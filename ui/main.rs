@@ -14,6 +14,10 @@ fn main() -> ExitCode {
     match args.next().as_deref().and_then(|a| a.to_str()) {
         Some("shim") => fracta::backend::local::shim::main(),
         Some("shim-exec") => fracta::backend::local::shim::exec_main(),
+        Some("demo-replay") => {
+            let args: Vec<String> = args.map(|a| a.to_string_lossy().into_owned()).collect();
+            fracta::demo::replay::main(&args)
+        }
         _ => cli::main(),
     }
 }

@@ -1,9 +1,9 @@
 //! Finding the project's control plane, and starting it where there is none.
 
 use std::io::Read;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::client::{Client, ClientError, Endpoint};
 use crate::paths::{Layout, PathError};
@@ -12,6 +12,8 @@ use crate::paths::{Layout, PathError};
 pub const READY: &[u8] = b"ready\n";
 /// How much of a failed start's last words is shown, in bytes.
 const LAST_WORDS: u64 = 4 << 10;
+/// How long a control plane that was asked to end may take.
+const END: Duration = Duration::from_secs(20);
 
 /// Why no control plane can be reached.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,8 @@ pub enum ConnectError {
     Start { exe: PathBuf, source: std::io::Error },
     #[error("the control plane did not start: {words}")]
     Failed { words: String },
+    #[error("the control plane of {} was asked to end and has not ended within {} s; its log tells what it does", root.display(), END.as_secs())]
+    Lingers { root: PathBuf },
 }
 
 /// The client of the project's control plane, if one answers.
@@ -54,8 +58,22 @@ pub async fn ensure(layout: &Layout, config: Option<&Path>, exe: &Path) -> Resul
     Ok(Client::new(&Endpoint::Unix(layout.control_socket()))?)
 }
 
+/// Waits until the project's control plane, which was asked to end, is gone.
+///
+/// # Errors
+/// It is still there after [`END`].
+pub async fn wait_for_end(layout: &Layout) -> Result<(), ConnectError> {
+    let Ok(file) = std::fs::File::open(layout.lock_file()) else { return Ok(()) };
+    // It holds this lock as long as it lives.
+    let gone = tokio::task::spawn_blocking(move || file.lock_shared());
+    match tokio::time::timeout(END, gone).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(ConnectError::Lingers { root: layout.root().to_owned() }),
+    }
+}
+
 /// A socket file may be a dead server's: only an accepted connection tells.
-fn answers(socket: &Path) -> bool {
+pub(super) fn answers(socket: &Path) -> bool {
     std::os::unix::net::UnixStream::connect(socket).is_ok()
 }
 
@@ -71,10 +89,8 @@ fn start(layout: &Layout, config: Option<&Path>, exe: &Path) -> Result<(), Conne
         .current_dir(layout.root())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(words.try_clone().map_err(error)?)
-        // Not in this terminal's foreground group: Ctrl-C here is not meant for it. It leaves the
-        // session by itself.
-        .process_group(0);
+        // It leaves this session by itself, which the leader of a group could not: no group of its own.
+        .stderr(words.try_clone().map_err(error)?);
     let mut child = command.spawn().map_err(error)?;
     let mut ready = Vec::new();
     if let Some(mut out) = child.stdout.take() {

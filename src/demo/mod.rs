@@ -6,4 +6,6 @@
 pub mod homes;
 pub mod model;
 pub mod project;
+pub mod recording;
+pub mod replay;
 pub mod script;

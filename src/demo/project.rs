@@ -138,6 +138,9 @@ fn commit(root: &Path) -> io::Result<()> {
             .current_dir(root)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            // The same commit id everywhere, so that recordings do not differ by it.
+            .env("GIT_AUTHOR_DATE", "2026-01-05T09:00:00Z")
+            .env("GIT_COMMITTER_DATE", "2026-01-05T09:00:00Z")
             .stdin(Stdio::null())
             .output()
             .map_err(|e| {

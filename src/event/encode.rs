@@ -227,6 +227,15 @@ impl Formatter for Safe {
     }
 }
 
+/// The longest start of a text of at most `max` bytes that ends at a character.
+pub(crate) fn prefix(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 fn string(text: &str, out: &mut Vec<u8>) {
     let at = out.len();
     if text.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Safe)).is_err() {

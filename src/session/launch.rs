@@ -95,20 +95,22 @@ impl Launcher {
     ) -> Result<Prepared, Problem> {
         let (runtime, session, entry_env) = self.session(entry, run, resume_token).await?;
         let launch = runtime.launch(&session, prompt).map_err(|r| problem(Code::Unsupported, r.0))?;
-        let env = environment(&launch.env, &entry_env);
+        let env = environment(&launch.env, &entry_env, &session.cwd);
         let run = RunSpec { session_dir: entry.dir.clone(), run, cwd: session.cwd.clone(), launch, env };
         Ok(Prepared { runtime, session, run })
     }
 
-    /// The adapter's side of a process that runs already.
+    /// The adapter's side of a process that runs already; in batch mode `message` is the id of its
+    /// prompt, where that is not settled.
     pub async fn conversation(
         &self,
         entry: &Entry,
         run: u32,
+        message: Option<&str>,
     ) -> Result<(&'static dyn Runtime, Box<dyn Protocol>), Problem> {
         let token = entry.live().state.resume_token.clone();
         let (runtime, session, _) = self.session(entry, run, token).await?;
-        Ok((runtime, runtime.protocol(&session, None)))
+        Ok((runtime, runtime.protocol(&session, message)))
     }
 
     async fn session(
@@ -221,8 +223,14 @@ pub fn default_runtime(config: &Config) -> Option<&str> {
 }
 
 /// The environment of a local agent; later wins: inherited, the adapter's own, the runtime's.
-fn environment(adapter: &[(OsString, OsString)], own: &[(String, String)]) -> Vec<(OsString, OsString)> {
+fn environment(
+    adapter: &[(OsString, OsString)],
+    own: &[(String, String)],
+    cwd: &Path,
+) -> Vec<(OsString, OsString)> {
     let mut all: BTreeMap<OsString, OsString> = std::env::vars_os().filter(|(k, _)| !is_ours(k)).collect();
+    // Some CLIs believe PWD more than their real working folder.
+    all.insert("PWD".into(), cwd.into());
     all.extend(adapter.iter().cloned());
     all.extend(own.iter().map(|(k, v)| (k.into(), v.into())));
     all.into_iter().collect()

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::encode::hidden;
+use crate::event::encode::{hidden, prefix};
 use crate::event::{Body, Delivery, Event, Outcome, Plan, PlanStep, Role, Usage};
 
 /// State of an agent. `Unknown` is said where evidence is missing; `Idle` is never a default.
@@ -143,7 +143,7 @@ impl SessionState {
     /// | event | effect |
     /// |---|---|
     /// | session.started | runtime, model, token; `Idle` unless a turn runs |
-    /// | turn.started | `Running`; turn and its time; `turns` + 1; pending, plan step and reason cleared |
+    /// | turn.started | `Running`; turn and its time; `turns` + 1; pending, step, reason and activity cleared |
     /// | turn.completed | no turn, nothing pending; `Idle`, or `Failed` with the error as reason. Of another turn than the running one, or after the process ended: nothing |
     /// | approval.requested | pending (same id: replaced; more than 100: a gap); `Waiting` if a turn runs |
     /// | approval.resolved | no longer pending; `Running` if it was the last |
@@ -410,7 +410,7 @@ fn cut(s: &str, max: usize) -> String {
     if s.len() <= max {
         return s.to_owned();
     }
-    let mut kept = s[..s.floor_char_boundary(max)].to_owned();
+    let mut kept = prefix(s, max).to_owned();
     kept.push('…');
     kept
 }

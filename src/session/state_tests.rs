@@ -72,7 +72,10 @@ fn a_session_that_starts_in_a_turn_goes_on_running() {
 fn a_failed_turn_is_seen_until_the_next() {
     let failed = [started(), Body::TurnStarted {}, completed(Outcome::Failed, Some("no credit"))];
     let s = fold(failed.clone());
-    assert_eq!((s.state, s.reason.as_deref(), s.activity.as_str()), (State::Failed, Some("no credit"), "no credit"));
+    assert_eq!(
+        (s.state, s.reason.as_deref(), s.activity.as_str()),
+        (State::Failed, Some("no credit"), "no credit")
+    );
     let s = fold(failed.into_iter().chain([Body::TurnStarted {}]));
     assert_eq!((s.state, s.reason, s.turns), (State::Running, None, 2));
 }
@@ -198,9 +201,8 @@ fn size(s: &SessionState) -> usize {
 #[test]
 fn the_state_stays_small_whatever_is_said() {
     let huge = "h".repeat(1 << 20);
-    let plan = Plan {
-        steps: vec![PlanStep { text: huge.clone(), status: crate::event::PlanStatus::Pending }; 300],
-    };
+    let plan =
+        Plan { steps: vec![PlanStep { text: huge.clone(), status: crate::event::PlanStatus::Pending }; 300] };
     let mut all = vec![
         Body::SessionStarted {
             runtime: huge.clone(),
@@ -227,6 +229,7 @@ fn the_state_stays_small_whatever_is_said() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn any_events_in_any_order_keep_the_promises(
         events in proptest::collection::vec((arbitrary::body(), proptest::option::of("[xy]"), 0u64..300), 0..120),

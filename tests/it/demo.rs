@@ -5,9 +5,10 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use fracta::demo::model::ModelServer;
-use fracta::demo::script::PromptScript;
+use fracta::demo::script::{PromptScript, demo};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::support::{TestProject, clis_path, crypto, require_cli};
@@ -170,4 +171,119 @@ async fn a_failure_is_the_http_status_with_the_text() {
     assert_eq!(reply.status().as_u16(), 503);
     assert_eq!(reply.json::<Value>().await.unwrap()["error"]["message"], "not today");
     assert_eq!(model.requests()[0].body["model"], "m");
+}
+
+/// The replayer as a process: the test binary starts itself with a variable set (see `replay_child`).
+fn replayer(args: &[&str], cwd: &Path) -> Command {
+    let mut c = Command::new(std::env::current_exe().unwrap());
+    c.args(["--exact", "demo::replay_child", "--nocapture", "--test-threads=1"])
+        .env("FRACTA_TEST_REPLAY", args.join("\u{1f}"))
+        .current_dir(cwd)
+        .kill_on_drop(true)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    c
+}
+
+/// Not a test by itself: the body of the process that [`replayer`] starts.
+#[test]
+fn replay_child() {
+    let Ok(args) = std::env::var("FRACTA_TEST_REPLAY") else { return };
+    let args: Vec<String> = args.split('\u{1f}').map(str::to_owned).collect();
+    let code = fracta::demo::replay::main(&args);
+    assert_eq!(code, std::process::ExitCode::SUCCESS);
+}
+
+/// A client of the replayer: sends JSON lines and reads on until one fits.
+struct Client {
+    child: tokio::process::Child,
+    lines: tokio::io::Lines<tokio::io::BufReader<tokio::process::ChildStdout>>,
+}
+
+impl Client {
+    fn start(args: &[&str], cwd: &Path) -> Self {
+        let mut child = replayer(args, cwd).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        Self { child, lines: tokio::io::BufReader::new(stdout).lines() }
+    }
+
+    async fn send(&mut self, message: Value) {
+        let line = format!("{message}\n");
+        self.child.stdin.as_mut().unwrap().write_all(line.as_bytes()).await.unwrap();
+    }
+
+    /// All JSON lines up to the one that fits (the test harness's own lines are left out).
+    async fn until(&mut self, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let mut all = Vec::new();
+        loop {
+            let line =
+                self.lines.next_line().await.unwrap().unwrap_or_else(|| panic!("ended after {all:#?}"));
+            // The harness writes its own words before the first line.
+            let json = line.find('{').map_or("", |i| &line[i..]);
+            let Ok(v) = serde_json::from_str::<Value>(json) else { continue };
+            all.push(v);
+            if fits(all.last().unwrap()) {
+                return all;
+            }
+        }
+    }
+
+    /// Handshake and thread; the thread's id.
+    async fn open(&mut self) -> String {
+        self.send(json!({"id": "a", "method": "initialize", "params": {}})).await;
+        self.until(|v| v["id"] == "a" && v["result"]["userAgent"].is_string()).await;
+        self.send(json!({"method": "initialized"})).await;
+        self.send(json!({"id": "b", "method": "thread/start", "params": {}})).await;
+        let all = self.until(|v| v["id"] == "b").await;
+        all.last().unwrap()["result"]["thread"]["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn start_turn(&mut self, id: &str, text: &str) {
+        let params = json!({"clientUserMessageId": "mine", "input": [{"type": "text", "text": text}]});
+        self.send(json!({"id": id, "method": "turn/start", "params": params})).await;
+    }
+}
+
+#[tokio::test]
+async fn a_replayed_session_follows_the_live_client() {
+    let p = TestProject::new();
+    let mut c = Client::start(&["codex", "app-server"], &p.repo());
+    let thread = c.open().await;
+    c.send(json!({"id": "odd", "method": "fs/copy", "params": {}})).await;
+    assert!(c.until(|v| v["id"] == "odd").await.last().unwrap()["error"]["message"].is_string());
+
+    // The recording's answer is accept; declining plays what came after a refusal.
+    for (id, decision, status) in [("t1", "accept", "completed"), ("t2", "decline", "declined")] {
+        c.start_turn(id, demo::RELEASE).await;
+        let all = c.until(|v| v["method"] == "item/commandExecution/requestApproval").await;
+        let turn = all.iter().find(|v| v["id"] == id).expect("the start is answered under the client's id");
+        let turn = turn["result"]["turn"]["id"].clone();
+        let asked = all.last().unwrap();
+        assert_eq!((&asked["params"]["threadId"], &asked["params"]["turnId"]), (&json!(thread), &turn));
+        assert_eq!(asked["params"]["cwd"], json!(p.repo().canonicalize().unwrap()));
+        c.send(json!({"id": asked["id"], "result": {"decision": decision}})).await;
+        let all = c.until(|v| v["method"] == "turn/completed").await;
+        let ended = all.iter().find(|v| v["params"]["item"]["status"] == status);
+        assert!(ended.is_some(), "{decision}: {all:#?}");
+        assert_eq!(all.last().unwrap()["params"]["turn"]["id"], turn);
+    }
+
+    c.start_turn("t3", "something that nobody recorded").await;
+    let all = c.until(|v| v["method"] == "item/started").await;
+    assert!(all.last().unwrap().to_string().contains("something that nobody recorded"), "{all:#?}");
+    c.send(json!({"id": "stop", "method": "turn/interrupt", "params": {}})).await;
+    let all = c.until(|v| v["method"] == "turn/completed").await;
+    assert_eq!(all.last().unwrap()["params"]["turn"]["status"], "interrupted");
+}
+
+#[tokio::test]
+async fn a_replayed_batch_turn_is_chosen_by_its_prompt() {
+    let p = TestProject::new();
+    let mut c = Client::start(&["codex", "exec", "--json", "-"], &p.repo());
+    c.child.stdin.as_mut().unwrap().write_all(demo::SURVEY.as_bytes()).await.unwrap();
+    c.child.stdin.take();
+    let all = c.until(|v| v["type"] == "turn.completed").await;
+    assert_eq!(all[0]["type"], "thread.started");
+    assert!(all.iter().any(|v| v["item"]["type"] == "command_execution"), "{all:#?}");
+    assert!(all.iter().any(|v| v["item"]["text"].as_str().is_some_and(|t| t.contains("What is missing"))));
 }

@@ -5,7 +5,9 @@
 mod agents;
 mod codex_protocol;
 mod demo;
+mod plane;
 mod plane_support;
+mod recordings;
 mod shim;
 mod support;
 mod workspace;

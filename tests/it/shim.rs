@@ -288,8 +288,10 @@ async fn ten_megabytes_of_stdin_for_a_slow_reader() {
     });
     // The pipe is full and the shim has all it will take; what is asked now is carried out all the same.
     until(&mut shim, |n| matches!(n, Notice::StdinWritten { .. }).then_some(())).await;
-    send(&shim, Request::Ping).await;
-    until(&mut shim, |n| matches!(n, Notice::Pong).then_some(())).await;
+    for _ in 0..50 {
+        send(&shim, Request::Ping).await;
+        until(&mut shim, |n| matches!(n, Notice::Pong).then_some(())).await;
+    }
     assert!(!sending.is_finished(), "the bound holds the sender back");
     send(&shim, Request::Signal(Signal::SIGUSR1 as i32)).await;
     within(sending).await.unwrap();
@@ -334,7 +336,12 @@ async fn a_flood_that_nobody_reads_is_all_in_the_file() {
     output_tail(&mut shim, &s, b"all\n").await;
     let peak = peak_memory(pid);
     send(&first, Request::CloseStdin).await;
-    let end = exit(&mut shim).await;
+    // Not `exit`, which waits for the shim's own end.
+    let end = until(&mut shim, |n| match n {
+        Notice::Exit(e) => Some(e),
+        _ => None,
+    })
+    .await;
     let raw = s.read("raw.jsonl");
     assert_eq!(end.raw_len, raw.len() as u64);
     let mut lines = fracta::transport::lines::Lines::new(0);
@@ -348,8 +355,17 @@ async fn a_flood_that_nobody_reads_is_all_in_the_file() {
         _ => {}
     });
     assert_eq!((long, n), (Some(100_000_000), 1_000_000));
-    drop(deaf);
     report("107 MB of stdout", peak);
+
+    // The first shim still waits for the deaf one to hear of the end; the next run need not.
+    assert!(tree::lookup(pid).is_some());
+    let mut next = within(start(exe(), &s.spec(2, &["cat"]))).await.unwrap();
+    drop(deaf);
+    gone(pid).await;
+    let second = live(&s).await;
+    assert_eq!(second.hello().record.run, 2, "its socket outlives the first shim");
+    send(&next, Request::CloseStdin).await;
+    assert_eq!(exit(&mut next).await.run, 2);
 }
 
 /// As [`output`], for large files: looks only at the end.

@@ -64,8 +64,6 @@ pub enum Verb {
     Diff { name: String },
     /// Merge an agent's work into the current branch
     Merge { name: String },
-    /// Look at credentials
-    Auth(Auth),
     /// Check the config, or print its schema
     Config(Config),
     /// Say what is missing on this machine, and the command that mends it
@@ -182,21 +180,6 @@ pub struct Prune {
     /// Only what ended longer ago: 30d, 12h, 45m, 10s
     #[arg(long, default_value = "30d", value_parser = age)]
     pub older_than: std::time::Duration,
-}
-
-#[derive(Args)]
-pub struct Auth {
-    #[command(subcommand)]
-    pub verb: AuthVerb,
-}
-
-#[derive(Subcommand)]
-pub enum AuthVerb {
-    /// Show the credential plan of a runtime, dry
-    Diagnose {
-        #[arg(long)]
-        runtime: Option<String>,
-    },
 }
 
 #[derive(Args)]

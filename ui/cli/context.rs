@@ -72,7 +72,7 @@ impl Context {
     }
 
     /// The control plane that `control_plane.url` names, with the token of `control_plane.token_file`.
-    fn elsewhere(&self) -> anyhow::Result<Option<Client>> {
+    pub fn elsewhere(&self) -> anyhow::Result<Option<Client>> {
         // Reading the whole config costs a millisecond; a project without one has no url.
         let Ok(loaded) = config::load(self.config.as_deref(), &self.cwd()?) else { return Ok(None) };
         let plane = &loaded.config.control_plane;

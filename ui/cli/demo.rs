@@ -39,7 +39,7 @@ fn replayer(recorded: bool) -> anyhow::Result<Option<Vec<String>>> {
     if !recorded {
         return Ok(None);
     }
-    Ok(Some(vec![exe()?.display().to_string(), "demo-replay".to_owned()]))
+    Ok(Some(vec![exe()?.display().to_string(), "demo-replay".to_owned(), "codex".to_owned()]))
 }
 
 async fn show(args: &args::Demo, project: &DemoProject, recorded: bool) -> anyhow::Result<()> {

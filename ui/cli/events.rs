@@ -21,20 +21,72 @@ pub async fn events(context: &Context, args: args::Events) -> anyhow::Result<()>
     if args.raw {
         return raw(context, &client, &args).await;
     }
+    let mut follow = Follow::new(context, client);
     let mut after = args.after;
     loop {
         let query = EventQuery { after, follow: args.follow, ..EventQuery::default() };
-        let lines = client.event_lines(&args.name, query).await?;
-        match print(lines, &mut after).await {
-            Ok(()) if !args.follow => return Ok(()),
-            // A followed stream ends with the agent or the control plane: only the former is an end.
-            Ok(()) if ended(&client, &args.name).await => return Ok(()),
+        let begun = after;
+        let result = match follow.client.event_lines(&args.name, query).await {
+            Ok(lines) => print(lines, &mut after).await,
+            Err(e) => Err(e.into()),
+        };
+        if !args.follow {
+            return result;
+        }
+        if !follow.goes_on(&args.name, result, after > begun).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// Going on with a followed session when its stream ends: that may be the agent's end or the control
+/// plane's, and the next one goes on with the same journal.
+struct Follow<'a> {
+    context: &'a Context,
+    client: Client,
+    /// Streams in a row that brought nothing.
+    vain: u32,
+}
+
+/// So many vain tries, and no more.
+const TRIES: u32 = 20;
+/// Between tries: a control plane that is just ending still takes connections.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+impl<'a> Follow<'a> {
+    fn new(context: &'a Context, client: Client) -> Self {
+        Self { context, client, vain: 0 }
+    }
+
+    /// What to do after a stream that ended with `result`: false where there is nothing more to come.
+    async fn goes_on(
+        &mut self,
+        name: &str,
+        result: anyhow::Result<()>,
+        brought: bool,
+    ) -> anyhow::Result<bool> {
+        self.vain = if brought { 0 } else { self.vain + 1 };
+        match result {
+            Ok(()) if ended(&self.client, name).await => return Ok(false),
             Ok(()) => {}
-            Err(e) if args.follow && e.downcast_ref::<ClientError>().is_some() => {}
+            Err(e) if self.vain < TRIES && is_lost(&e) => {}
             Err(e) => return Err(e),
         }
-        reconnect(context).await?;
+        if self.vain > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        // One that is configured elsewhere is not ours to start: its address is just tried again.
+        if self.context.elsewhere()?.is_none() {
+            let (layout, exe) = (self.context.layout()?, super::context::exe()?);
+            self.client = connect::ensure(&layout, self.context.config.as_deref(), &exe).await?;
+        }
+        Ok(true)
     }
+}
+
+/// The link was lost; an answer that says no is no loss.
+fn is_lost(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ClientError::Unreachable { .. } | ClientError::Broken(_)))
 }
 
 /// Prints lines as they come; several that are there at once are written at once.
@@ -82,17 +134,14 @@ async fn ended(client: &Client, name: &str) -> bool {
     }
 }
 
-/// The control plane is gone: the next one goes on with the same journal.
-async fn reconnect(context: &Context) -> anyhow::Result<()> {
-    let layout = context.layout()?;
-    let exe = super::context::exe()?;
-    connect::ensure(&layout, context.config.as_deref(), &exe).await?;
-    Ok(())
-}
-
 /// The runtime's own bytes. They may hold anything, so a terminal gets them only cleaned.
 async fn raw(context: &Context, client: &Client, args: &args::Events) -> anyhow::Result<()> {
     let agent = client.agent(&args.name).await?;
+    if context.elsewhere()?.is_some() {
+        anyhow::bail!(
+            "--raw reads a file beside the control plane, and control_plane.url names one elsewhere"
+        );
+    }
     let path = context.layout()?.session_dir(&agent.session).join("raw.jsonl");
     let mut file = match std::fs::File::open(&path) {
         Ok(f) => f,
@@ -134,17 +183,26 @@ pub async fn watch(context: &Context, name: &str) -> anyhow::Result<()> {
         show(context, &mut readable, event)?;
         after = event.seq;
     }
+    let mut follow = Follow::new(context, client);
     loop {
         let query = EventQuery { after, follow: true, ..EventQuery::default() };
-        let mut events = client.events(name, query).await?;
-        while let Some(Ok(event)) = events.next().await {
-            after = event.seq;
-            show(context, &mut readable, &event)?;
-        }
-        if ended(&client, name).await {
+        let begun = after;
+        let result = match follow.client.events(name, query).await {
+            Ok(mut events) => loop {
+                match events.next().await {
+                    Some(Ok(event)) => {
+                        after = event.seq;
+                        show(context, &mut readable, &event)?;
+                    }
+                    Some(Err(e)) => break Err(e.into()),
+                    None => break Ok(()),
+                }
+            },
+            Err(e) => Err(e.into()),
+        };
+        if !follow.goes_on(name, result, after > begun).await? {
             return Ok(());
         }
-        reconnect(context).await?;
     }
 }
 

@@ -22,10 +22,7 @@ pub async fn list(context: &Context, args: args::List) -> anyhow::Result<()> {
 
 fn row(a: &wire::Agent) -> Vec<String> {
     let state = if a.killed { format!("killed ({})", a.state.word()) } else { a.state.word().to_owned() };
-    let now = match (&a.reason, a.state.in_turn()) {
-        (Some(reason), false) => reason.clone(),
-        _ => a.activity.clone(),
-    };
+    let now = a.reason.clone().unwrap_or_else(|| a.activity.clone());
     vec![
         a.name.to_string(),
         state,

@@ -1,7 +1,6 @@
 //! The command line: one file for each group of verbs.
 
 mod args;
-mod auth;
 mod config;
 mod context;
 mod demo;
@@ -26,7 +25,10 @@ use context::Context;
 
 /// Parses the arguments, runs the verb, reports what went wrong.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return usage(&e),
+    };
     let json = cli.json;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(r) => r,
@@ -39,6 +41,17 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) => report::failure(&e, json),
     }
+}
+
+/// Help and version, or what is wrong with the arguments: as JSON where they ask for it.
+fn usage(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().take_while(|a| a != "--").any(|a| a == "--json");
+    if json && error.use_stderr() {
+        return report::failure(&report::Usage(error.to_string().trim_end().to_owned()).into(), true);
+    }
+    // A reader that went away is no error.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -61,7 +74,6 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Verb::Prune(a)) => end::prune(&context, a).await?,
         Some(Verb::Diff { name }) => work::diff(&context, &name).await?,
         Some(Verb::Merge { name }) => work::merge(&context, &name).await?,
-        Some(Verb::Auth(a)) => auth::run(&a)?,
         Some(Verb::Config(a)) => return config::run(&context, a),
         Some(Verb::Doctor(a)) => return doctor::run(&context, a).await,
         Some(Verb::Serve(a)) => serve::serve(&context, a).await?,

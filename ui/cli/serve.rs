@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::Context as _;
-use fracta::control::connect::READY;
+use fracta::control::connect::{self, READY};
 use fracta::control::server::{Options, Server};
 use fracta::paths::Layout;
 use fracta::session::launch::ConfigSource;
@@ -19,8 +19,8 @@ const LOGS: usize = 7;
 
 pub async fn serve(context: &Context, args: args::Serve) -> anyhow::Result<()> {
     if args.detached {
-        // Leave the terminal's session: its end must not be ours. It fails only for a process that
-        // leads a session or group already, and then there is nothing to leave.
+        // Leave the terminal's session: its end must not be ours. It fails only for the leader of a
+        // group, which whoever starts us takes care that we are not.
         let _ = nix::unistd::setsid();
     }
     // A server needs two threads: one flood must not hold up the other agents.
@@ -142,6 +142,9 @@ pub async fn stop(context: &Context, agents: bool) -> anyhow::Result<()> {
     match context.running().await? {
         Some(client) => {
             client.shutdown(agents).await?;
+            if context.elsewhere()?.is_none() {
+                connect::wait_for_end(&context.layout()?).await?;
+            }
             let text =
                 if agents { "control plane and agents ended" } else { "control plane ended; agents go on" };
             say(context, true, text)

@@ -73,11 +73,12 @@ impl List {
     /// A new or changed agent. Returns the state before, if it was known.
     pub fn put(&mut self, agent: Agent) -> Option<Group> {
         let agent = slim(agent);
-        let group = Group::of(&agent);
+        let place = (Group::of(&agent), asks(&agent));
         let before = self.agents.insert(agent.session.clone(), agent);
-        let old = before.as_ref().map(Group::of);
+        let was = before.as_ref().map(|a| (Group::of(a), asks(a)));
+        let old = was.map(|w| w.0);
         // A change inside a group moves no row, unless what the filter reads has changed.
-        if old != Some(group) || !self.filter.is_empty() {
+        if was != Some(place) || !self.filter.is_empty() {
             self.arrange();
         }
         old
@@ -124,6 +125,11 @@ impl List {
 
     pub fn len(&self) -> usize {
         self.agents.len()
+    }
+
+    /// Agents whose process lives, or will.
+    pub fn live(&self) -> usize {
+        self.agents.values().filter(|a| a.state.is_live() || a.state == State::Queued).count()
     }
 
     /// Agents in a group, whatever the filter hides.
@@ -198,9 +204,12 @@ impl List {
                 shown.push((g, a));
             }
         }
-        // Newest first, and then by id: an order that no event changes.
+        // Requests before failures, newest first, then by id: no other event changes the order.
         shown.sort_by(|(g, a), (h, b)| {
-            g.cmp(h).then(b.created_at.cmp(&a.created_at)).then(a.session.cmp(&b.session))
+            g.cmp(h)
+                .then(asks(b).cmp(&asks(a)))
+                .then(b.created_at.cmp(&a.created_at))
+                .then(a.session.cmp(&b.session))
         });
         let mut rows = Vec::with_capacity(shown.len() + 4);
         let mut at = 0;
@@ -230,6 +239,11 @@ impl List {
             self.selected = near;
         }
     }
+}
+
+/// Somebody waits for an answer.
+fn asks(agent: &Agent) -> bool {
+    !agent.pending_approvals.is_empty()
 }
 
 /// Cuts what the list shows little or nothing of, so that memory does not grow with it.

@@ -1,13 +1,15 @@
 //! The loop: one task owns the model, takes messages in order of urgency, and draws when it is time.
 
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use base64::Engine;
 use crossterm::event::{Event, EventStream};
 use fracta::control::client::Client;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -19,7 +21,7 @@ use super::keymap::KeyMap;
 use super::model::{Link, Model, Options};
 use super::msg::{Effect, Msg};
 use super::screen::Screen;
-use super::terminal::{Guard, Modes, Writer, panicked};
+use super::terminal::{Guard, Modes, Writer, panicked, write_patiently};
 use super::theme::Theme;
 use super::{update, view};
 
@@ -43,7 +45,7 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
             "the screen needs a terminal, and stdin or stdout is none; `fracta list`, `fracta watch NAME` and `--json` work without"
         );
     }
-    let model = prepare(&options, client.at().to_owned())?;
+    let model = prepare(&options, place(client.at()))?;
     let plain = dumb();
     let guard = Guard::enter(Modes { mouse: options.mouse, plain }).context("cannot set up the terminal")?;
     let writer = Writer::new(io::stdout()).context("cannot start the terminal's writer")?;
@@ -66,6 +68,16 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     }
     let end = app.main().await;
     app.close(end).await
+}
+
+/// The next event that is there already. Polls with the task's own waker: the stream keeps the waker it
+/// was first polled with, so a throw-away one would leave the next key unheard.
+async fn ready(input: &mut EventStream) -> Option<io::Result<Event>> {
+    std::future::poll_fn(|cx| match input.poll_next_unpin(cx) {
+        Poll::Ready(event) => Poll::Ready(event),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 fn dumb() -> bool {
@@ -160,7 +172,7 @@ impl App {
                     Some(Ok(event)) => {
                         self.input(event);
                         for _ in 0..DRAIN {
-                            let Some(Some(Ok(event))) = input.next().now_or_never() else { break };
+                            let Some(Ok(event)) = ready(&mut input).await else { break };
                             self.input(event);
                         }
                     }
@@ -304,8 +316,29 @@ impl App {
                     "{lost} request(s) got no answer before fracta left, so it is not known whether they were carried out"
                 )
             }
-            End::Person | End::Signal => Ok(()),
+            End::Person => {
+                let live = self.model.list.live();
+                if live > 0 {
+                    let text = match live {
+                        1 => "1 agent goes on without the screen; `fracta` comes back to it.\n".to_owned(),
+                        n => format!("{n} agents go on without the screen; `fracta` comes back to them.\n"),
+                    };
+                    // Only a courtesy: where it cannot be written, nothing is lost.
+                    let _ = write_patiently(io::stdout().as_fd(), text.as_bytes(), FIRST);
+                }
+                Ok(())
+            }
+            End::Signal => Ok(()),
         }
+    }
+}
+
+/// Where the agents are, for the title: a project's folder says more than its socket.
+fn place(at: &str) -> String {
+    let folder = at.strip_suffix("/.fracta/control.sock").unwrap_or(at);
+    match std::env::var("HOME").ok().as_deref().and_then(|home| folder.strip_prefix(home)) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("~{rest}"),
+        _ => folder.to_owned(),
     }
 }
 

@@ -131,6 +131,7 @@ pub struct Plane {
     watch: broadcast::Sender<Watch>,
     news: broadcast::Sender<Event>,
     called: tokio::sync::Notify,
+    end: tokio_util::sync::CancellationToken,
 }
 
 /// A running fake; ends when dropped.
@@ -144,6 +145,7 @@ pub struct Fake {
 impl Drop for Fake {
     fn drop(&mut self) {
         self.task.abort();
+        self.plane.end.cancel();
     }
 }
 
@@ -193,6 +195,7 @@ impl Fake {
             watch: broadcast::channel(1024).0,
             news: broadcast::channel(4096).0,
             called: tokio::sync::Notify::new(),
+            end: tokio_util::sync::CancellationToken::new(),
         });
         let app = Router::new()
             .route("/v1/watch", get(watch))
@@ -201,6 +204,11 @@ impl Fake {
             .route("/v1/agents/{name}/events", get(events))
             .route("/v1/agents/{name}/diff", get(diff))
             .route("/v1/agents/{name}/{verb}", post(verb))
+            // A kept connection would outlive the fake: each is for one request.
+            .layer(axum::middleware::map_response(|mut r: Response| async {
+                r.headers_mut().insert("connection", axum::http::HeaderValue::from_static("close"));
+                r
+            }))
             .with_state(Arc::clone(&plane));
         let listener = tokio::net::UnixListener::bind(&socket).unwrap();
         let task = tokio::spawn(async move {
@@ -223,7 +231,8 @@ async fn watch(Shared(plane): Shared<Arc<Plane>>) -> Response {
     let rx = plane.watch.subscribe();
     let first = Watch::Agents { agents: plane.agents.lock().unwrap().clone() };
     let rest = stream::unfold(rx, |mut rx| async move { rx.recv().await.ok().map(|w| (frame(&w), rx)) });
-    Sse::new(stream::iter([frame(&first)]).chain(rest)).into_response()
+    let end = plane.end.clone().cancelled_owned();
+    Sse::new(stream::iter([frame(&first)]).chain(rest).take_until(end)).into_response()
 }
 
 async fn runtimes() -> Json<Vec<wire::Runtime>> {
@@ -275,7 +284,7 @@ async fn events(
             }
         }
     });
-    Sse::new(first.chain(rest)).into_response()
+    Sse::new(first.chain(rest).take_until(plane.end.clone().cancelled_owned())).into_response()
 }
 
 fn problem(code: wire::Code, message: &str) -> Response {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::plane::Plane;
 use crate::control::wire::{Code, Problem, Watch};
 use crate::event::journal::{self, Reader};
+use crate::event::{Body as Fact, Event, encode};
 use crate::session::entry::Entry;
 use crate::session::hub::Listener;
 use crate::session::supervisor::problem;
@@ -114,12 +115,12 @@ impl Follower {
                 };
                 match read {
                     Ok(chunk) => {
-                        self.at = Position {
-                            offset: Some(chunk.next_offset),
-                            seq: chunk.last_seq.max(self.at.seq),
-                        };
-                        if !chunk.bytes.is_empty() {
-                            let lines = first_lines(&chunk.bytes, self.left);
+                        let (before, damaged) = (self.at.seq, !chunk.damage.is_empty());
+                        let seq = chunk.last_seq.max(before);
+                        self.at = Position { offset: Some(chunk.next_offset), seq };
+                        let bytes = if damaged { self.tell_holes(before, &chunk.bytes) } else { chunk.bytes };
+                        if !bytes.is_empty() {
+                            let lines = first_lines(&bytes, self.left);
                             let n = memchr::memchr_iter(b'\n', lines).count() as u64;
                             self.left = self.left.saturating_sub(n);
                             return Some((Ok(frames(lines)), self));
@@ -136,6 +137,36 @@ impl Follower {
                 () = &mut self.stopped => return None,
             }
         }
+    }
+}
+
+impl Follower {
+    /// Puts a `gap` event wherever the file has lost events, under the number of the last one lost.
+    fn tell_holes(&self, mut last: u64, lines: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(lines.len() + 256);
+        for line in lines.split_inclusive(|b| *b == b'\n') {
+            let seq = encode::seq_of(line).unwrap_or(last + 1);
+            if seq > last + 1 {
+                let text = format!(
+                    "events {} to {} are damaged in the journal's file and cannot be read",
+                    last + 1,
+                    seq - 1
+                );
+                let event = Event {
+                    seq: seq - 1,
+                    ts: crate::session::supervisor::now(),
+                    agent: self.entry.record.name.to_string(),
+                    session: self.entry.record.session.clone(),
+                    turn: None,
+                    raw: None,
+                    body: Fact::Gap { text },
+                };
+                encode::line(&event, &mut out);
+            }
+            out.extend_from_slice(line);
+            last = seq;
+        }
+        out
     }
 }
 

@@ -11,6 +11,7 @@ mod spawn;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -18,6 +19,13 @@ pub use plane::{Plane, ServeError};
 
 use crate::paths::Layout;
 use crate::session::launch::ConfigSource;
+
+/// How long answers that are on their way may take when the control plane ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// How long a control plane waits for one that is ending, or that has not begun to listen.
+const PREDECESSOR: Duration = Duration::from_secs(10);
+/// How often it looks meanwhile.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How to serve.
 pub struct Options {
@@ -44,7 +52,7 @@ impl Server {
     /// [`ServeError::Running`] where the project has a control plane already.
     pub async fn bind(options: Options) -> Result<Self, ServeError> {
         options.layout.ensure()?;
-        let lock = listen::Lock::take(&options.layout)?;
+        let lock = lock(&options.layout).await?;
         let (unix, socket) = listen::unix(&options.layout)?;
         let tcp = match &options.listen {
             Some((address, _)) => Some(listen::tcp(address).await?),
@@ -73,12 +81,38 @@ impl Server {
             tokio::spawn(async move { axum::serve(listener, app).with_graceful_shutdown(stopped).await })
         });
         let socket = plane.socket().to_owned();
-        axum::serve(listen::OwnUser(self.unix), app).with_graceful_shutdown(stopped).await?;
+        let serve = axum::serve(listen::OwnUser(self.unix), app).with_graceful_shutdown(stopped);
+        let late = async {
+            plane.stopped().await;
+            tokio::time::sleep(LAST_ANSWERS).await;
+        };
+        tokio::select! {
+            served = serve => served?,
+            // A client that stopped reading must not keep a control plane that was told to end.
+            () = late => tracing::info!("connections that did not end were left"),
+        }
         if let Some(task) = tcp {
             task.abort();
         }
         // Only now: while the lock is held nobody else may have bound it anew.
         let _ = std::fs::remove_file(socket);
         Ok(())
+    }
+}
+
+/// The project's lock. Held by one that does not listen, it is soon free (that one ends), or somebody
+/// else's start was faster and soon listens: waiting tells which.
+async fn lock(layout: &Layout) -> Result<listen::Lock, ServeError> {
+    let until = tokio::time::Instant::now() + PREDECESSOR;
+    let socket = layout.control_socket();
+    loop {
+        match listen::Lock::take(layout) {
+            Err(ServeError::Running { .. })
+                if !super::connect::answers(&socket) && tokio::time::Instant::now() < until =>
+            {
+                tokio::time::sleep(LOOK).await;
+            }
+            other => return other,
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::config;
 use crate::control::wire::{self, Code, Problem};
 use crate::event::encode;
 use crate::event::journal::{self, Journal, JournalError, Reader, ResumePoint};
-use crate::paths::{Layout, PathError};
+use crate::paths::{Layout, PathError, private_dir};
 use crate::session::entry::Entry;
 use crate::session::hub::Hub;
 use crate::session::launch::Launcher;
@@ -120,13 +120,21 @@ impl Plane {
             self.insert(Arc::new(Entry::new(record, dir, state, asks)));
             return None;
         }
-        match self.open_journal(&dir, &record) {
+        // The folder is not there if the control plane was killed in the middle of a spawn.
+        let opened = match private_dir(&dir) {
+            Ok(()) => self.open_journal(&dir, &record).map_err(|e| e.to_string()),
+            Err(e) => Err(e.to_string()),
+        };
+        match opened {
             Ok((journal, resume)) => {
                 let state = fold(&dir, saved.state);
                 Some(Adopted { record, dir, state, journal, resume, runs: saved.runs })
             }
             Err(e) => {
-                tracing::error!(agent = %record.name, error = %e, "cannot open the journal: the agent is left out");
+                tracing::error!(agent = %record.name, error = e, "cannot open the journal: nobody drives this agent");
+                let state = SessionState { reason: Some(e), ..SessionState::default() };
+                let (asks, _) = mpsc::channel(1);
+                self.insert(Arc::new(Entry::new(record, dir, state, asks)));
                 None
             }
         }
@@ -292,7 +300,7 @@ struct Adopted {
 }
 
 /// Folds what the journal holds beyond a saved state.
-fn fold(dir: &Path, mut state: SessionState) -> SessionState {
+pub(super) fn fold(dir: &Path, mut state: SessionState) -> SessionState {
     let path = dir.join(journal::FILE);
     if !path.exists() {
         return state;

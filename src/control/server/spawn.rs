@@ -7,6 +7,7 @@ use super::plane::Plane;
 use crate::config::{self, WorkspaceKind as Configured};
 use crate::control::wire::{self, Code, Problem, Spawn};
 use crate::event::journal::Journal;
+use crate::event::{Body, Fact};
 use crate::id::{self, AgentName};
 use crate::runtime::{Mode, Runtime, SessionSpec};
 use crate::session::entry::Entry;
@@ -31,6 +32,7 @@ struct Decided {
     workspace: Workspace,
     argv: Vec<String>,
     env: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Plane {
@@ -51,6 +53,13 @@ impl Plane {
         let adapter = launch::adapter(chosen.adapter.word())?;
         let mode = spawn.mode.unwrap_or(config.agents.default_mode);
         check_mode(adapter, mode)?;
+        if let Some(profile) = &entry.auth_profile {
+            let text = format!(
+                "runtime {runtime} names the credential profile {:?}, and this version of fracta does not carry profiles out yet; without auth_profile the CLI uses its own login and the inherited environment",
+                profile.raw()
+            );
+            return Err(problem(Code::Unsupported, text));
+        }
         let contract = spawn.contract.clone().filter(|c| !c.trim().is_empty());
         check_contract(mode, contract.as_deref())?;
         let model = entry
@@ -84,6 +93,7 @@ impl Plane {
         let mut env: Vec<String> = start.env.iter().map(|(k, _)| k.to_string_lossy().into_owned()).collect();
         env.extend(own_env.into_iter().map(|(k, _)| k));
         Ok(Decided {
+            warnings: left_out(config),
             name,
             runtime: runtime.to_owned(),
             adapter,
@@ -162,9 +172,10 @@ impl Plane {
             return Err(taken(&record.name));
         }
         let session = record.session.clone();
-        match self.make(record).await {
+        match self.make(record, d.warnings).await {
             Ok((record, dir, journal)) => {
-                Ok(self.start(record, dir, SessionState::default(), journal, Begin::New(d.contract)).await)
+                let state = super::plane::fold(&dir, SessionState::default());
+                Ok(self.start(record, dir, state, journal, Begin::New(d.contract)).await)
             }
             Err(p) => {
                 if let Err(e) = self.env.store.forget_session(&session).await {
@@ -175,14 +186,37 @@ impl Plane {
         }
     }
 
-    async fn make(&self, record: AgentRecord) -> Result<(AgentRecord, PathBuf, Journal), Problem> {
+    async fn make(
+        &self,
+        record: AgentRecord,
+        warnings: Vec<String>,
+    ) -> Result<(AgentRecord, PathBuf, Journal), Problem> {
         let dir = self.layout.session_dir(&record.session);
         crate::paths::private_dir(&dir).map_err(|e| problem(Code::Internal, e.to_string()))?;
         workspace::create(&record.workspace).await.map_err(|e| problem(Code::Conflict, e.to_string()))?;
-        let (journal, _) = Journal::open(&dir, record.name.as_str(), &record.session)
-            .map_err(|e| problem(Code::Internal, e.to_string()))?;
+        let internal = |e: crate::event::journal::JournalError| problem(Code::Internal, e.to_string());
+        let (mut journal, _) =
+            Journal::open(&dir, record.name.as_str(), &record.session).map_err(internal)?;
+        let notes = record.workspace.notes.iter().cloned().chain(warnings);
+        let facts = notes.map(|text| Fact::from(Body::Warning { text }));
+        journal.append(None, facts, now(), |_, _| {}).map_err(internal)?;
         Ok((record, dir, journal))
     }
+}
+
+/// What the config asks for and this version does not do: said, so that nobody relies on it.
+fn left_out(config: &config::Config) -> Vec<String> {
+    let asked = [
+        (!config.mcp_servers.is_empty(), "mcp_servers"),
+        (config.gateway.url.is_some(), "gateway"),
+        (!config.project.allowed_tools.is_empty(), "project.allowed_tools"),
+    ];
+    let named = asked.iter().filter(|(is, _)| *is);
+    named
+        .map(|(_, key)| {
+            format!("fracta.yaml sets {key}, which this version of fracta does not pass on to agents yet")
+        })
+        .collect()
 }
 
 fn taken(name: &AgentName) -> Problem {

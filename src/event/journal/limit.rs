@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::MAX_TEXT;
-use crate::event::Body;
+use crate::event::{Body, encode::prefix};
 
 /// Cuts the texts of a body that are longer than [`MAX_TEXT`]; true if any was. `in_raw`: the event
 /// was read from `raw.jsonl`, so the whole text is there.
@@ -58,7 +58,7 @@ fn cut_text(text: &mut String, in_raw: bool) -> bool {
     if full <= MAX_TEXT {
         return false;
     }
-    text.truncate(text.floor_char_boundary(MAX_TEXT));
+    text.truncate(prefix(text, MAX_TEXT).len());
     let rest = if in_raw { "raw.jsonl has it whole" } else { "the rest was not kept" };
     text.push_str(&format!("\n[cut by fracta: the first {} of {full} bytes; {rest}]", text.len()));
     true

@@ -317,7 +317,8 @@ fn sift(mut bytes: Vec<u8>, offset: u64, after: u64) -> Chunk {
     let (mut from, mut to) = (0, 0);
     while let Some(i) = memchr::memchr(b'\n', &bytes[from..]) {
         let (line, next) = (from..from + i, from + i + 1);
-        let here = Damage { after_seq: chunk.last_seq, next_seq: None, offset: offset + from as u64, bytes: 0 };
+        let here =
+            Damage { after_seq: chunk.last_seq, next_seq: None, offset: offset + from as u64, bytes: 0 };
         let seq = match judge(&bytes, line.clone(), chunk.last_seq) {
             Verdict::Event(seq) => seq,
             Verdict::Later => break,

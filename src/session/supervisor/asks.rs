@@ -212,6 +212,13 @@ impl Supervisor {
         }
     }
 
+    /// The process has ended and the journal cannot be written: who waits for the end is not kept until
+    /// it can. What the journal lacks is in `raw.jsonl`, where the next control plane reads it.
+    pub(super) async fn leave_stalled(&mut self) {
+        tracing::warn!(agent = %self.entry.record.name, "ended while its journal cannot be written");
+        self.finish_after_end().await;
+    }
+
     async fn remove(&mut self, kill: &Kill) -> Result<(), Problem> {
         if !kill.keep_files {
             workspace::remove(&self.entry.record.workspace, kill.force)

@@ -25,7 +25,7 @@ use super::entry::{Entry, Phase};
 use super::hub::Hub;
 use super::launch::Launcher;
 use crate::control::wire::{self, Code, Problem};
-use crate::event::journal::{Journal, ResumePoint};
+use crate::event::journal::{Journal, JournalError, ResumePoint};
 use crate::event::{Body, Fact};
 use crate::store::{MessageRecord, MessageStatus, Store};
 
@@ -211,6 +211,8 @@ impl Supervisor {
             self.step().await;
         }
         self.publish();
+        // Followers look whether it was killed: no event tells that.
+        self.entry.advance(self.journal.last_seq());
     }
 
     /// Waits for the next thing and does it. Asks go first: a flood of output delays nobody.
@@ -219,6 +221,9 @@ impl Supervisor {
         let deadline = self.abort.as_ref().map(|a| a.deadline);
         let unread = stalled.is_none() && self.run.as_ref().is_some_and(run::Run::has_unread);
         let over = stalled.is_none() && self.run.as_ref().is_some_and(run::Run::is_over);
+        let cut_short = stalled.is_some()
+            && self.after_end.is_some()
+            && self.run.as_ref().is_none_or(|r| r.exit.is_some());
         tokio::select! {
             biased;
             ask = self.inbox.recv() => match ask {
@@ -228,9 +233,14 @@ impl Supervisor {
             () = at(deadline) => self.escalate().await,
             permit = wait_for_place(&mut self.place) => self.place = Place::Held(permit),
             () = at(stalled) => self.flush().await,
-            () = std::future::ready(()), if unread => self.read_some().await,
+            () = std::future::ready(()), if unread => {
+                self.read_some().await;
+                // Reading never waits: without this a flood keeps a whole thread from everybody else.
+                tokio::task::yield_now().await;
+            }
             () = std::future::ready(()), if over => self.finish_run().await,
-            notice = run::next_notice(&mut self.run), if !over => self.noticed(notice).await,
+            () = std::future::ready(()), if cut_short => self.leave_stalled().await,
+            notice = run::next_notice(&mut self.run), if !over && !cut_short => self.noticed(notice).await,
         }
     }
 
@@ -251,15 +261,17 @@ impl Supervisor {
     /// Writes the pending events and folds them. Where that fails they stay pending, and nothing
     /// more is read from the process until they are written: a full disk loses nothing.
     fn commit(&mut self) {
-        let mut live = self.entry.live();
+        let entry = &self.entry;
+        // Locked for each event, not around the write: a slow disk must not hold up who reads the list.
         let done = self.journal.commit(|event, _| {
+            let mut live = entry.live();
             live.updated_at = event.ts;
             live.state.apply(event);
         });
-        drop(live);
         match done {
             Ok(()) => {
                 if self.stalled.take().is_some() {
+                    self.entry.live().trouble = None;
                     tracing::info!(agent = %self.entry.record.name, "the journal can be written again");
                 }
                 self.entry.advance(self.journal.last_seq());
@@ -267,6 +279,7 @@ impl Supervisor {
             Err(e) => {
                 let wait = self.stalled.as_ref().map_or(FIRST_RETRY, |s| (s.wait * 2).min(LAST_RETRY));
                 tracing::error!(agent = %self.entry.record.name, error = %e, "cannot write the journal; trying again");
+                self.entry.live().trouble = Some(trouble(&e));
                 self.stalled = Some(Stall { retry: Instant::now() + wait, wait });
             }
         }
@@ -274,13 +287,12 @@ impl Supervisor {
 
     /// Tells the list that something changed.
     fn publish(&mut self) {
-        let open = self.run.as_ref().is_none_or(|r| r.told);
-        let phase = if matches!(self.place, Place::Waiting(_)) && open && !self.in_turn() {
-            Phase::Queued
-        } else if self.run.as_ref().is_some_and(|r| !r.told) || self.about_to_begin() {
-            Phase::Starting
-        } else {
-            Phase::Told
+        let phase = match (&self.place, &self.run) {
+            (Place::Waiting(_), _) => Phase::Queued,
+            (_, Some(run)) if !run.told => Phase::Starting,
+            (Place::Held(_), Some(_)) => Phase::Turning,
+            _ if self.about_to_begin() => Phase::Starting,
+            _ => Phase::Told,
         };
         {
             let mut live = self.entry.live();
@@ -292,6 +304,17 @@ impl Supervisor {
 
     fn session(&self) -> &str {
         &self.entry.record.session
+    }
+}
+
+/// Why an agent stands still; the reason first, since a list shows little more.
+fn trouble(error: &JournalError) -> String {
+    match error {
+        JournalError::Io { path, source, .. } => format!(
+            "cannot write its journal: {source} ({}); nothing is lost, and it goes on when that is mended",
+            path.display()
+        ),
+        other => other.to_string(),
     }
 }
 

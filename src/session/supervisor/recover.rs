@@ -11,9 +11,10 @@ use super::run::{Ending, Run};
 use super::{Message, Supervisor};
 use crate::backend::local::RAW_FILE;
 use crate::backend::{Control, Found};
+use crate::event::Body;
 use crate::event::journal::ResumePoint;
 use crate::runtime::{Command, Output};
-use crate::session::state::SessionState;
+use crate::session::state::{SessionState, State};
 use crate::store::MessageStatus;
 use crate::transport::lines::{Lines, RawReader};
 
@@ -139,14 +140,19 @@ impl Supervisor {
     /// No process is left that anything is to be learned of.
     async fn nothing_to_adopt(&mut self) {
         self.catch_up = None;
+        let handed_over = !self.in_flight.is_empty();
         self.unconfirm("the control plane was restarted before the runtime confirmed the message").await;
-        let first = self.entry.record.contract.clone().filter(|_| self.entry.live().state.last_seq == 0);
-        if let (Some(text), true) = (first, self.queue.is_empty()) {
-            // The last control plane was killed before it wrote the first message down.
-            return self.begin(Some(text)).await;
+        if self.entry.live().state.state != State::Unknown || !self.queue.is_empty() {
+            return;
         }
-        if self.entry.live().state.state == crate::session::state::State::Unknown && self.queue.is_empty() {
-            self.open_wanted = self.entry.record.contract.is_none();
+        match self.entry.record.contract.clone() {
+            // The last control plane was killed before it wrote the first message down.
+            Some(text) if !handed_over => self.begin(Some(text)).await,
+            Some(_) => {
+                let why = "the control plane was killed while it started the process".to_owned();
+                self.state_fact(Body::SessionEnded { state: State::Failed, reason: Some(why) });
+            }
+            None => self.open_wanted = true,
         }
     }
 
@@ -157,7 +163,9 @@ impl Supervisor {
             return true;
         }
         self.runs = number;
-        let parts = self.env.launcher.conversation(&self.entry, number).await;
+        let prompt = self.in_flight.iter().map(|m| &m.record).find(|m| !m.steer).map(|m| m.id.clone());
+        let prompt = prompt.filter(|_| self.entry.record.mode == crate::runtime::Mode::Batch);
+        let parts = self.env.launcher.conversation(&self.entry, number, prompt.as_deref()).await;
         let reader = RawReader::open(&self.entry.dir.join(RAW_FILE), start);
         let ((runtime, mut protocol), reader) = match (parts, reader) {
             (Ok(p), Ok(r)) => (p, r),
@@ -191,7 +199,7 @@ impl Supervisor {
     fn cannot_adopt(&mut self, why: &str) -> bool {
         tracing::error!(agent = %self.entry.record.name, error = why, "cannot take the process up again");
         let mut live = self.entry.live();
-        live.state.state = crate::session::state::State::Unknown;
+        live.state.state = State::Unknown;
         live.state.reason = Some(why.to_owned());
         false
     }
@@ -215,7 +223,8 @@ impl Supervisor {
         run.protocol.resumed(&mut out);
         self.take(out, None).await;
         self.answer_again().await;
-        self.tell_unconfirmed().await;
+        self.tell_unconfirmed("the control plane was restarted before the runtime confirmed the message")
+            .await;
     }
 
     /// Answers that were written down, but that the runtime may never have got.
@@ -236,13 +245,12 @@ impl Supervisor {
         }
     }
 
-    /// What was handed over by a control plane that was killed, and has no answer yet: whether it
-    /// arrived is not known, and it is not sent again. An answer that still comes settles it.
-    async fn tell_unconfirmed(&mut self) {
+    /// What was handed over and has no answer yet, and whose way was cut: whether it arrived is not
+    /// known, and it is not sent again. An answer that still comes, or the end, settles it.
+    pub(super) async fn tell_unconfirmed(&mut self, why: &str) {
         if self.run.as_ref().is_none_or(|r| r.exit.is_some()) {
             return; // The end of the process will settle them.
         }
-        let why = "the control plane was restarted before the runtime confirmed the message";
         for i in 0..self.in_flight.len() {
             if self.in_flight[i].record.status == MessageStatus::Doubtful {
                 continue;

@@ -127,7 +127,7 @@ impl Supervisor {
             Some(Notice::Swept) => self.swept(),
             Some(Notice::Trouble { text }) => self.state_fact(Body::Warning { text }),
             Some(Notice::InputBroken { why }) => {
-                self.unconfirm(&format!("the process no longer takes input: {why}")).await;
+                self.tell_unconfirmed(&format!("the process no longer takes input: {why}")).await;
             }
             None => {
                 run.link = None;

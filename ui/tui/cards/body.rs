@@ -86,10 +86,6 @@ impl Body {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.text.is_empty()
-    }
-
     /// Start of what may still change.
     pub fn open(&self) -> usize {
         self.units.last().map_or(0, |u| u.end)

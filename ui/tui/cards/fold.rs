@@ -34,6 +34,9 @@ impl Transcript {
     /// Puts an earlier page before the window; the view stays where it is. Ignored when the window is
     /// full (see [`Transcript::is_full`]).
     pub fn prepend(&mut self, earlier: &[Event]) {
+        if self.is_full() {
+            return;
+        }
         let limit = self.first_seq.unwrap_or(u64::MAX);
         let mut page = Transcript::new(&self.theme);
         page.all = self.all;

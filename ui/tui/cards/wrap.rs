@@ -241,7 +241,10 @@ impl Filler<'_> {
     /// Appends the row of these bytes.
     fn row(&mut self, from: usize, to: usize) {
         // A cluster wider than the screen leaves an empty row behind itself: not worth one.
-        if from == to && self.rows == 0 && from < self.text.len() && self.text[from..].trim_start().len() > 0
+        if from == to
+            && self.rows == 0
+            && from < self.text.len()
+            && !self.text[from..].trim_start().is_empty()
         {
             return;
         }

@@ -4,10 +4,12 @@ mod actions;
 mod command;
 pub use command::COMMANDS;
 mod data;
+#[cfg(test)]
+mod fuzz;
 mod keys;
 mod results;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use super::model::{Focus, Model, text_area};
 use super::msg::{Effect, Msg};
@@ -70,13 +72,12 @@ fn settle(model: &mut Model, effects: &mut Vec<Effect>) {
     if model.current.is_none() {
         model.streaming = None;
     }
-    if model.shows_session() && model.looked_at && model.overlay.is_none() {
-        if let Some(s) = model.shown_mut() {
-            let last = s.transcript.last_seq();
-            if s.transcript.following() && last > s.seen {
-                s.seen = last;
-                effects.push(Effect::Seen { session: s.id.clone(), seq: last });
-            }
+    let looked_at = model.shows_session() && model.looked_at && model.overlay.is_none();
+    if looked_at && let Some(s) = model.shown_mut() {
+        let last = s.transcript.last_seq();
+        if s.transcript.following() && last > s.seen {
+            s.seen = last;
+            effects.push(Effect::Seen { session: s.id.clone(), seq: last });
         }
     }
 }

@@ -50,10 +50,19 @@ pub fn hints(model: &Model, area: Rect, buf: &mut Buffer) {
         Focus::Input => &[Scope::Input],
     };
     let mut x = 1;
+    let mut area = area;
+    // The way to all the others is always there.
+    let help = model.keys.key_of(Action::Help);
+    if model.focus != Focus::Input && usize::from(area.width) > width(&help) + 8 {
+        let at = area.width - u16::try_from(width(&help)).unwrap_or(0) - 6;
+        let after = put(buf, area, at, &help, t.accent) + 1;
+        put(buf, area, after, "help", t.dim);
+        area.width = at - 1;
+    }
     for scope in scopes {
         for (e, keys) in model.keys.entries().filter(|(e, _)| e.scope == *scope && !e.hint.is_empty()) {
             let Some(key) = keys.first() else { continue };
-            if disabled(model, e.action).is_some() {
+            if disabled(model, e.action).is_some() || e.action == Action::Help {
                 continue;
             }
             let key = key.to_string();

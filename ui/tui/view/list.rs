@@ -1,7 +1,6 @@
 //! The list of agents: one line each where there is room for columns, else two.
 
 use fracta::control::wire::Agent;
-use fracta::runtime::Mode;
 use fracta::session::state::State;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -12,8 +11,10 @@ use crate::tui::list::{Group, Row};
 use crate::tui::model::{Focus, Link, Model};
 use crate::tui::theme::Theme;
 
-/// From how many columns an agent takes one line.
-const ONE_LINE: u16 = 70;
+/// From how many columns one line holds all that is worth knowing.
+const ONE_LINE: u16 = 92;
+/// From how many columns one line is better than two that do not fit.
+const TIGHT: u16 = 70;
 
 /// Glyph and style of a state. The glyphs differ in shape, so that no colour is needed to read them.
 pub fn mark(t: &Theme, agent: &Agent) -> (&'static str, &'static str, Style) {
@@ -44,15 +45,30 @@ pub fn mark(t: &Theme, agent: &Agent) -> (&'static str, &'static str, Style) {
     (glyph, agent.state.word(), style)
 }
 
-fn rows_each(area: Rect) -> u16 {
-    if area.width >= ONE_LINE || area.height < 14 { 1 } else { 2 }
+/// Screen rows of an agent: one where columns are many or rows are few, three where all agents fit.
+fn rows_each(model: &Model, area: Rect) -> u16 {
+    if area.width >= ONE_LINE || area.height < 14 {
+        return 1;
+    }
+    let rows = model.list.rows();
+    let headings =
+        rows.iter().take(usize::from(area.height)).filter(|r| matches!(r, Row::Heading(..))).count();
+    let fits = |each: usize| {
+        headings * 2 + rows.len().saturating_sub(headings) * each <= usize::from(area.height) + 1
+    };
+    match area.width {
+        _ if fits(3) => 3,
+        TIGHT.. if !fits(2) => 1,
+        _ => 2,
+    }
 }
 
-/// Screen rows of a row of the list.
-fn height(row: &Row, each: u16) -> u16 {
-    match row {
-        Row::Heading(..) => 1,
-        Row::Agent(_) => each,
+/// Screen rows of row `n` of the list: a heading has a blank row above it, where there is room.
+fn height(rows: &[Row], n: usize, each: u16) -> u16 {
+    match rows.get(n) {
+        Some(Row::Heading(..)) if n == 0 || each == 1 => 1,
+        Some(Row::Heading(..)) => 2,
+        _ => each,
     }
 }
 
@@ -61,40 +77,28 @@ pub fn layout(model: &mut Model, area: Rect) {
     if area.height == 0 {
         return;
     }
-    let each = rows_each(area);
+    let each = rows_each(model, area);
     let rows = model.list.rows().len();
     let Some(selected) = model.list.selected_row() else {
         model.list.top = 0;
         return;
     };
+    let all = model.list.rows();
+    let span = |from: usize, to: usize| (from..to).map(|n| u32::from(height(all, n, each))).sum::<u32>();
+    let room = u32::from(area.height);
     // A group's heading comes into sight with its first agent.
-    let above =
-        matches!(selected.checked_sub(1).and_then(|i| model.list.rows().get(i)), Some(Row::Heading(..)));
+    let above = matches!(selected.checked_sub(1).and_then(|i| all.get(i)), Some(Row::Heading(..)));
     let first = if above { selected - 1 } else { selected };
     let mut top = model.list.top.min(first).min(rows.saturating_sub(1));
-    let fits = |top: usize, list: &crate::tui::list::List| {
-        let used: u32 = list.rows()[top..=selected].iter().map(|r| u32::from(height(r, each))).sum();
-        used <= u32::from(area.height)
-    };
-    if selected - top > usize::from(area.height) {
-        top = selected - usize::from(area.height);
-    }
-    while top < selected && !fits(top, &model.list) {
+    top = top.max(selected.saturating_sub(usize::from(area.height)));
+    while top < selected && span(top, selected + 1) > room {
         top += 1;
     }
     // No empty space at the foot while there are rows above.
-    let below: u32 = model.list.rows()[top..]
-        .iter()
-        .take(usize::from(area.height))
-        .map(|r| u32::from(height(r, each)))
-        .sum();
-    let mut space = u32::from(area.height).saturating_sub(below);
-    while top > 0 {
-        let h = u32::from(height(&model.list.rows()[top - 1], each));
-        if h > space {
-            break;
-        }
-        space -= h;
+    let shown = span(top, rows.min(top + usize::from(area.height)));
+    let mut space = room.saturating_sub(shown);
+    while top > 0 && u32::from(height(all, top - 1, each)) <= space {
+        space -= u32::from(height(all, top - 1, each));
         top -= 1;
     }
     model.list.top = top;
@@ -107,22 +111,23 @@ pub fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     if model.list.rows().is_empty() {
         return empty(model, area, buf);
     }
-    let each = rows_each(area);
+    let each = rows_each(model, area);
     let mut y = 0;
-    for row in &model.list.rows()[model.list.top.min(model.list.rows().len())..] {
+    let rows = model.list.rows();
+    for (n, row) in rows.iter().enumerate().skip(model.list.top) {
         if y >= area.height {
             break;
         }
-        let place = Rect { y: area.y + y, height: height(row, each).min(area.height - y), ..area };
+        let place = Rect { y: area.y + y, height: height(rows, n, each).min(area.height - y), ..area };
         match row {
-            Row::Heading(group, n) => heading(model, *group, *n, place, buf),
+            Row::Heading(group, count) => heading(model, *group, *count, place, buf),
             Row::Agent(id) => {
                 if let Some(agent) = model.list.get(id) {
                     let selected = model.list.selected().is_some_and(|s| s.session == *id);
                     if each == 1 {
                         one_line(model, agent, place, buf);
                     } else {
-                        two_lines(model, agent, place, buf);
+                        block(model, agent, place, buf);
                     }
                     if selected {
                         select(model, place, buf);
@@ -148,8 +153,9 @@ fn select(model: &Model, area: Rect, buf: &mut Buffer) {
 fn heading(model: &Model, group: Group, n: usize, area: Rect, buf: &mut Buffer) {
     let t = &model.theme;
     let style = if group == Group::NeedsYou { t.approval } else { t.dim };
-    let x = put_at(buf, area, 1, 0, group.title(), style) + 1;
-    put_at(buf, area, x, 0, &n.to_string(), t.dim);
+    let y = area.height.saturating_sub(1);
+    let x = put_at(buf, area, 1, y, group.title(), style) + 1;
+    put_at(buf, area, x, y, &n.to_string(), t.dim);
 }
 
 fn empty(model: &Model, area: Rect, buf: &mut Buffer) {
@@ -168,12 +174,9 @@ fn empty(model: &Model, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// `codex·stream`; batch goes without saying.
+/// `codex·stream`
 fn runtime(agent: &Agent) -> String {
-    match agent.mode {
-        Mode::Batch => format!("{}·batch", agent.runtime),
-        Mode::Stream => format!("{}·stream", agent.runtime),
-    }
+    format!("{}·{}", agent.runtime, agent.mode.word())
 }
 
 fn since(model: &Model, agent: &Agent) -> String {
@@ -188,7 +191,7 @@ fn used(agent: &Agent) -> String {
 /// What the agent does, or why it stands.
 fn doing(agent: &Agent) -> &str {
     if let Some(p) = agent.pending_approvals.first() {
-        return &p.what;
+        return p.command.as_deref().unwrap_or(&p.what);
     }
     match (&agent.reason, agent.state) {
         (Some(r), State::Failed | State::Stopped | State::Unknown | State::Queued) => r,
@@ -239,20 +242,26 @@ fn unread(model: &Model, agent: &Agent, area: Rect, x: u16, y: u16, buf: &mut Bu
     x + 4
 }
 
-/// Name, state and clock; below, quieter, runtime, model, tokens and activity.
-fn two_lines(model: &Model, agent: &Agent, area: Rect, buf: &mut Buffer) {
+/// Name, state and clock; below, quieter, runtime, model and tokens, then what it does.
+fn block(model: &Model, agent: &Agent, area: Rect, buf: &mut Buffer) {
     let t = &model.theme;
     let w = area.width;
     let (glyph, word, style) = mark(t, agent);
     put_at(buf, area, 1, 0, glyph, style);
-    let right = 19;
-    let room = usize::from(w.saturating_sub(3 + right + 1)).max(4);
-    let x = put_at(buf, area, 3, 0, &fit(agent.name.as_str(), room), t.strong);
-    let at = w.saturating_sub(right);
+    // State, clock and unread stand in columns behind the names, and not too far from them.
+    let at = w.saturating_sub(19).min(34);
+    let x = put_at(
+        buf,
+        area,
+        3,
+        0,
+        &fit(agent.name.as_str(), usize::from(at.saturating_sub(4)).max(4)),
+        t.strong,
+    );
     if at > x {
         put_at(buf, area, at, 0, word, style);
-        put_at(buf, area, w.saturating_sub(9), 0, &format!("{:>5}", since(model, agent)), t.dim);
-        unread(model, agent, area, w.saturating_sub(3), 0, buf);
+        put_at(buf, area, at + 10, 0, &format!("{:>5}", since(model, agent)), t.dim);
+        unread(model, agent, area, at + 16, 0, buf);
     }
     if area.height < 2 {
         return;
@@ -265,11 +274,15 @@ fn two_lines(model: &Model, agent: &Agent, area: Rect, buf: &mut Buffer) {
         }
     }
     let room = usize::from(w.saturating_sub(4));
-    let facts = fit(&facts, room.min(34));
-    let x = put_at(buf, area, 3, 1, &facts, t.dim);
+    let style = if Group::of(agent) == Group::NeedsYou { t.text } else { t.dim };
+    if area.height > 2 {
+        put_at(buf, area, 3, 1, &fit(&facts, room), t.dim);
+        put_at(buf, area, 3, 2, &fit(doing(agent), room), style);
+        return;
+    }
+    let x = put_at(buf, area, 3, 1, &fit(&facts, room.min(34)), t.dim);
     let room = usize::from(w.saturating_sub(x + 3));
     if room > 4 {
-        let style = if Group::of(agent) == Group::NeedsYou { t.text } else { t.dim };
         put_at(buf, area, x + 2, 1, &fit(doing(agent), room), style);
     }
 }

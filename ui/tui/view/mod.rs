@@ -116,7 +116,7 @@ fn header(model: &Model, area: Rect, buf: &mut Buffer) {
     }
     let n = model.list.len();
     let all = if n == 1 { "1 agent".to_owned() } else { format!("{n} agents") };
-    if model.link != Link::Connecting {
+    if model.link != Link::Connecting && usize::from(x) + width(&all) < usize::from(area.width) {
         x = put(buf, area, x, &all, t.dim) + 2;
     }
     let room = usize::from(area.width).saturating_sub(usize::from(x) + 1);
@@ -153,6 +153,9 @@ fn footer(model: &Model, area: Rect, buf: &mut Buffer) -> Option<Position> {
         put(buf, area, 1, &fit(&n.text, usize::from(area.width).saturating_sub(2)), style);
         return None;
     }
-    help::hints(model, area, buf);
+    // An overlay says itself what its keys are.
+    if model.overlay.is_none() {
+        help::hints(model, area, buf);
+    }
     None
 }

@@ -22,7 +22,9 @@ pub fn areas(model: &Model, area: Rect) -> Areas {
     let heading = match area.height {
         0..6 => 0,
         6..14 => 1,
-        _ => 2,
+        14..24 => 2,
+        // A blank row below the facts.
+        _ => 3,
     };
     let mut left = area.height - heading.min(area.height);
     let pending =
@@ -31,9 +33,12 @@ pub fn areas(model: &Model, area: Rect) -> Areas {
     let input = input::height(model, area.width, left).min(left);
     left -= input;
     let rows = |y: u16, height: u16| Rect { y: area.y + y, height, ..area };
+    // The cards' marks stand below the heading's.
+    let inset = u16::from(area.width > 50);
+    let transcript = Rect { x: area.x + inset, width: area.width - 2 * inset, ..rows(heading, left) };
     Areas {
         heading: rows(0, heading),
-        transcript: rows(heading, left),
+        transcript,
         pending: rows(heading + left, pending),
         input: rows(heading + left + pending, input),
     }
@@ -43,9 +48,7 @@ pub fn draw(model: &Model, a: &Areas, buf: &mut Buffer) -> Option<Position> {
     if a.transcript.width == 0 {
         return None;
     }
-    if model.list.selected().is_none() {
-        return None;
-    }
+    model.list.selected()?;
     heading(model, a.heading, buf);
     transcript(model, a.transcript, buf);
     pending(model, a.pending, buf);
@@ -109,13 +112,9 @@ fn transcript(model: &Model, area: Rect, buf: &mut Buffer) {
         let last = Rect { y: area.bottom() - 1, height: 1, ..area };
         put_right(buf, last, 1, &text, t.selection);
     }
-    if s.transcript.last_seq() == 0 {
-        let text = match (&s.stream, model.list.selected()) {
-            (Stream::Loading, _) => "reading…",
-            (_, Some(a)) if a.last_seq == 0 => "no events yet",
-            _ => "",
-        };
-        put_at(buf, area, 1, 1, text, t.dim);
+    let none = model.list.selected().is_some_and(|a| a.last_seq == 0) && s.stream == Stream::Live;
+    if none && s.transcript.last_seq() == 0 {
+        put_at(buf, area, 1, 1, "no events yet", t.dim);
     }
 }
 

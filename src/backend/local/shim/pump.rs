@@ -88,9 +88,10 @@ impl Pump {
         self.pending.is_empty()
     }
 
-    /// No more is wanted (the run is over).
-    pub(super) fn close(&mut self) {
+    /// The run is over: reads no more, and gives back the lock on the file.
+    pub(super) fn release(&mut self) {
         self.pipe = None;
+        let _ = self.file.unlock();
     }
 
     fn write(&mut self, now: Instant) -> bool {

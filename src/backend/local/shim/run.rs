@@ -1,26 +1,25 @@
 //! The shim's loop: waits on everything at once, and ends when the run is over and told.
 
+mod processes;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::client::{Client, Facts};
-use super::kill::{Kill, Leader, Scope, Step};
+use super::kill::{Kill, Scope};
 use super::pump::Pump;
 use super::stdin::Stdin;
 use super::{Unlink, same_user};
@@ -85,8 +84,8 @@ pub(super) struct Owner {
     term: Arc<AtomicBool>,
     /// SIGTERM came: a full disk is not waited for.
     stopping: bool,
-    listener: UnixListener,
-    _socket: Unlink,
+    /// The control socket; none when the run is over: the name may be the next run's then.
+    door: Option<(UnixListener, Unlink)>,
     clients: Vec<Client>,
     next_client: u64,
     scratch: Box<[u8]>,
@@ -110,8 +109,7 @@ impl Owner {
             signals: parts.signals,
             term: parts.term,
             stopping: false,
-            listener: parts.listener,
-            _socket: Unlink(record.socket.clone()),
+            door: Some((parts.listener, Unlink(record.socket.clone()))),
             clients: Vec::new(),
             next_client: 0,
             scratch: vec![0; SCRATCH].into_boxed_slice(),
@@ -205,11 +203,12 @@ impl Owner {
     }
 
     fn wait(&self) -> Vec<Ready> {
-        let mut tags = vec![Ready::Signals, Ready::Listener];
-        let mut fds = vec![
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut tags = vec![Ready::Signals];
+        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        if let Some((listener, _)) = &self.door {
+            tags.push(Ready::Listener);
+            fds.push(PollFd::new(listener.as_fd(), PollFlags::POLLIN));
+        }
         if let Some(fd) = self.pump.waits_on() {
             tags.push(Ready::Output);
             fds.push(PollFd::new(fd, PollFlags::POLLIN));
@@ -284,7 +283,7 @@ impl Owner {
     }
 
     fn accept(&mut self) {
-        while let Ok((sock, _)) = self.listener.accept() {
+        while let Some(Ok((sock, _))) = self.door.as_ref().map(|(l, _)| l.accept()) {
             if same_user(&sock) && sock.set_nonblocking(true).is_ok() {
                 self.welcome(sock);
             }
@@ -373,111 +372,6 @@ impl Owner {
         self.stderr.metadata().map_or(self.record.stderr_start, |m| m.len())
     }
 
-    // ---- the agent
-
-    /// Its process id, while that is certainly its own.
-    fn agent(&self) -> Option<i32> {
-        self.record.agent.filter(|_| self.exit.is_none()).map(|a| a.pid)
-    }
-
-    /// Waits for whoever is dead: the agent, and orphans of its that became the shim's children.
-    fn reap(&mut self) {
-        if self.childless {
-            return;
-        }
-        self.ask_child();
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) => return,
-                Ok(WaitStatus::Exited(pid, code)) => self.died(pid, Some(code), None),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => self.died(pid, None, Some(signal as i32)),
-                Ok(_) | Err(Errno::EINTR) => {}
-                // A child is gone that a real-time signal ended, which this call cannot express.
-                Err(Errno::EINVAL) => self.ask_child(),
-                Err(_) => {
-                    self.childless = true;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn ask_child(&mut self) {
-        let Some(child) = self.child.as_mut().filter(|_| self.exit.is_none()) else { return };
-        self.exit = match child.try_wait() {
-            Ok(None) => return,
-            Ok(Some(s)) => Some(Exit { code: s.code(), signal: s.signal(), spawn_error: None }),
-            // It is gone, and how it went is not known.
-            Err(_) => Some(Exit { code: None, signal: None, spawn_error: None }),
-        };
-    }
-
-    fn died(&mut self, pid: Pid, code: Option<i32>, signal: Option<i32>) {
-        if self.agent() == Some(pid.as_raw()) {
-            self.exit = Some(Exit { code, signal, spawn_error: None });
-        }
-    }
-
-    // ---- kills
-
-    fn begin_kill(&mut self, scope: Scope, grace: Duration, asker: Option<u64>) {
-        let now = Instant::now();
-        let tree = matches!(scope, Scope::Tree);
-        let kill = match self.kills.iter().position(|k| k.is_tree() == tree) {
-            Some(i) => &mut self.kills[i],
-            None => {
-                self.kills.push(Kill::new(scope, grace, now));
-                let last = self.kills.len() - 1;
-                &mut self.kills[last]
-            }
-        };
-        kill.hurry(grace, now);
-        kill.askers.extend(asker);
-        kill.askers.dedup();
-    }
-
-    fn step_kills(&mut self) {
-        if self.kills.is_empty() {
-            return;
-        }
-        self.reap();
-        let now = Instant::now();
-        let leader = Leader {
-            shim: self.record.shim.pid,
-            agent: self.agent(),
-            group: self.record.agent.map_or(0, |a| a.pid),
-            childless: self.childless,
-        };
-        let mut left = Vec::new();
-        for mut kill in std::mem::take(&mut self.kills) {
-            if kill.due() > now {
-                left.push(kill);
-                continue;
-            }
-            match kill.step(leader, now) {
-                Step::Again(_) => {
-                    self.trouble = kill.stubborn().or(self.trouble.take());
-                    left.push(kill);
-                }
-                Step::Done { left: alive } => self.killed(&kill, alive),
-            }
-        }
-        self.kills = left;
-    }
-
-    fn killed(&mut self, kill: &Kill, alive: usize) {
-        if alive > 0 {
-            self.trouble = Some(format!(
-                "{alive} processes of this run belong to another user and cannot be ended by fracta"
-            ));
-        } else if kill.stubborn().is_some() {
-            self.trouble = None;
-        }
-        for c in self.clients.iter_mut().filter(|c| kill.askers.contains(&c.id)) {
-            c.killed = Some(c.killed.unwrap_or(0) + kill.count());
-        }
-    }
-
     // ---- the end
 
     fn advance(&mut self) {
@@ -505,7 +399,6 @@ impl Owner {
     }
 
     fn finish(&mut self, now: Instant) {
-        self.pump.close();
         let exit = self.exit.clone().unwrap_or(Exit { code: None, signal: None, spawn_error: None });
         let record =
             ExitRecord { run: self.record.run, exit, raw_len: self.pump.len, stderr_len: self.stderr_len() };
@@ -519,6 +412,10 @@ impl Owner {
             _ => {
                 self.trouble = None;
                 self.ended = Some(record);
+                // Who hears of the end may start the next run at once: the name of the socket first,
+                // then the lock, are free for it before anybody is told.
+                self.door = None;
+                self.pump.release();
                 self.phase = Phase::Over { until: now + FAREWELL };
             }
         }

@@ -1,0 +1,115 @@
+//! Runs one real process and writes down what goes in and comes out.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::scrub::Scrub;
+
+/// Longest wait for a line; a real CLI that says nothing for so long does not do what was expected.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Lines<BufReader<ChildStdout>>,
+    start: Instant,
+    lines: Vec<(u128, &'static str, String)>,
+}
+
+impl Process {
+    pub fn start(cli: &Path, args: &[String], cwd: &Path, env: &[(String, String)]) -> Result<Self> {
+        let mut child = Command::new(cli)
+            .args(args)
+            .current_dir(cwd)
+            .env("PWD", cwd)
+            .envs(env.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", cli.display()))?;
+        let stdout = child.stdout.take().context("no stdout")?;
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(stdout).lines();
+        Ok(Self { child, stdin, stdout, start: Instant::now(), lines: Vec::new() })
+    }
+
+    pub async fn send(&mut self, message: &Value) -> Result<()> {
+        let line = message.to_string();
+        self.lines.push((self.start.elapsed().as_millis(), "in", line.clone()));
+        let stdin = self.stdin.as_mut().context("stdin is closed")?;
+        stdin.write_all(format!("{line}\n").as_bytes()).await?;
+        Ok(stdin.flush().await?)
+    }
+
+    /// Writes a prompt to stdin and closes it (batch). It stands in the header, not among the lines.
+    pub async fn feed(&mut self, prompt: &str) -> Result<()> {
+        let mut stdin = self.stdin.take().context("stdin is closed")?;
+        stdin.write_all(prompt.as_bytes()).await?;
+        Ok(stdin.shutdown().await?)
+    }
+
+    /// A request with an id that tells its method, as the adapter makes them.
+    pub async fn request(&mut self, method: &str, about: &str, params: Value) -> Result<Value> {
+        let id = format!("{method}#{about}");
+        self.send(&json!({"id": id, "method": method, "params": params})).await?;
+        let answer = self.until(|v| v["id"] == id.as_str() && v.get("method").is_none()).await?;
+        match answer.get("error") {
+            Some(e) => bail!("{method}: {e}"),
+            None => Ok(answer["result"].clone()),
+        }
+    }
+
+    /// Reads on until a line fits.
+    pub async fn until(&mut self, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+        loop {
+            let line = tokio::time::timeout(PATIENCE, self.stdout.next_line()).await;
+            let line = line.context("the process says nothing")??.context("the process ended")?;
+            let value: Value = serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))?;
+            self.lines.push((self.start.elapsed().as_millis(), "out", line));
+            if fits(&value) {
+                return Ok(value);
+            }
+        }
+    }
+
+    pub async fn until_method(&mut self, method: &str) -> Result<Value> {
+        self.until(|v| v["method"] == method).await
+    }
+
+    /// Closes stdin and reads to the end; the exit code.
+    pub async fn end(&mut self) -> Result<Option<i32>> {
+        self.stdin = None;
+        let grace = Duration::from_secs(5);
+        while let Ok(Some(line)) =
+            tokio::time::timeout(grace, self.stdout.next_line()).await.unwrap_or(Ok(None))
+        {
+            self.lines.push((self.start.elapsed().as_millis(), "out", line));
+        }
+        // After an interrupt the command may live on, and Codex waits for it: end it then.
+        match tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await {
+            Ok(status) => Ok(status?.code()),
+            Err(_) => {
+                self.child.kill().await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The text of the recording.
+    pub fn recording(&self, mut header: Value, scrub: &mut Scrub) -> String {
+        header["recording"] = 1.into();
+        let mut out = format!("{header}\n");
+        for (t, dir, line) in &self.lines {
+            out.push_str(&format!("{}\n", json!({"t": *t as u64, "dir": dir, "line": scrub.line(line)})));
+        }
+        out
+    }
+}
