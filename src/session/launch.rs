@@ -100,15 +100,17 @@ impl Launcher {
         Ok(Prepared { runtime, session, run })
     }
 
-    /// The adapter's side of a process that runs already.
+    /// The adapter's side of a process that runs already; in batch mode `message` is the id of its
+    /// prompt, where that is not settled.
     pub async fn conversation(
         &self,
         entry: &Entry,
         run: u32,
+        message: Option<&str>,
     ) -> Result<(&'static dyn Runtime, Box<dyn Protocol>), Problem> {
         let token = entry.live().state.resume_token.clone();
         let (runtime, session, _) = self.session(entry, run, token).await?;
-        Ok((runtime, runtime.protocol(&session, None)))
+        Ok((runtime, runtime.protocol(&session, message)))
     }
 
     async fn session(

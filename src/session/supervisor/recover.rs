@@ -163,7 +163,9 @@ impl Supervisor {
             return true;
         }
         self.runs = number;
-        let parts = self.env.launcher.conversation(&self.entry, number).await;
+        let prompt = self.in_flight.iter().map(|m| &m.record).find(|m| !m.steer).map(|m| m.id.clone());
+        let prompt = prompt.filter(|_| self.entry.record.mode == crate::runtime::Mode::Batch);
+        let parts = self.env.launcher.conversation(&self.entry, number, prompt.as_deref()).await;
         let reader = RawReader::open(&self.entry.dir.join(RAW_FILE), start);
         let ((runtime, mut protocol), reader) = match (parts, reader) {
             (Ok(p), Ok(r)) => (p, r),
@@ -221,7 +223,8 @@ impl Supervisor {
         run.protocol.resumed(&mut out);
         self.take(out, None).await;
         self.answer_again().await;
-        self.tell_unconfirmed().await;
+        self.tell_unconfirmed("the control plane was restarted before the runtime confirmed the message")
+            .await;
     }
 
     /// Answers that were written down, but that the runtime may never have got.
@@ -242,13 +245,12 @@ impl Supervisor {
         }
     }
 
-    /// What was handed over by a control plane that was killed, and has no answer yet: whether it
-    /// arrived is not known, and it is not sent again. An answer that still comes settles it.
-    async fn tell_unconfirmed(&mut self) {
+    /// What was handed over and has no answer yet, and whose way was cut: whether it arrived is not
+    /// known, and it is not sent again. An answer that still comes, or the end, settles it.
+    pub(super) async fn tell_unconfirmed(&mut self, why: &str) {
         if self.run.as_ref().is_none_or(|r| r.exit.is_some()) {
             return; // The end of the process will settle them.
         }
-        let why = "the control plane was restarted before the runtime confirmed the message";
         for i in 0..self.in_flight.len() {
             if self.in_flight[i].record.status == MessageStatus::Doubtful {
                 continue;

@@ -130,7 +130,7 @@ impl Supervisor {
             // one that had begun may live on deaf.
             Some(Notice::InputBroken { why }) => {
                 if run.told && self.entry.record.mode == Mode::Stream {
-                    self.unconfirm(&format!("the process no longer takes input: {why}")).await;
+                    self.tell_unconfirmed(&format!("the process no longer takes input: {why}")).await;
                 }
             }
             None => {
