@@ -2,6 +2,8 @@
 //! processes, a real pseudo-terminal.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod bench;
+mod claude_protocol;
 mod codex_protocol;
 mod demo;
 mod recordings;
