@@ -204,7 +204,7 @@ impl Stream {
         self.sent = Some(message.to_owned());
     }
 
-    /// A turn ended: an older Claude that repeats no messages had taken ours in by then.
+    /// What Claude took in is not on its way any more.
     fn taken_in(&mut self, out: &mut Output) {
         if out.deliveries.iter().any(|(id, _)| self.sent.as_ref() == Some(id)) {
             self.sent = None;
@@ -232,7 +232,8 @@ impl Protocol for Stream {
                 self.turn_ends(out);
                 let ours = v.get("origin").is_none_or(Value::is_null);
                 self.reader.read(&v, line, out);
-                if let (true, Some(message)) = (ours, self.sent.take()) {
+                // A Claude that repeats no messages had taken ours in by the end of its turn.
+                if ours && let Some(message) = self.sent.take() {
                     out.deliveries.push((message, Ok(())));
                 }
             }
