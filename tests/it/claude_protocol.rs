@@ -160,14 +160,14 @@ mod real_cli {
     async fn requests_are_approved_and_denied() {
         for bench in Bench::claudes().await {
             let mut agent = bench.stream(Permissions::Ask).await;
-            agent.turn("m-1", "fracta:run echo yes > yes.txt\nfracta:say ran").await;
+            agent.turn("m-1", "fracta:run touch yes.txt\nfracta:say ran").await;
             let id = agent.approval().await;
             assert_eq!(id, "a1-1");
             assert_eq!(bench.project.read("yes.txt"), None, "nothing ran before the answer");
             agent.answer(&id, Decision::Approved).await.unwrap();
             assert!(agent.answer(&id, Decision::Denied).await.unwrap_err().0.contains("answered already"));
             assert_eq!(agent.turn_end().await, Outcome::Completed);
-            assert_eq!(bench.project.read("yes.txt").as_deref(), Some("yes\n"));
+            assert_eq!(bench.project.read("yes.txt").as_deref(), Some(""));
 
             agent.turn("m-2", "fracta:patch no.txt <<no\nfracta:say went on").await;
             let id = agent.approval().await;
@@ -216,7 +216,7 @@ mod real_cli {
             agent.command(Command::Interrupt).await.unwrap();
             assert_eq!(agent.turn_end().await, Outcome::Interrupted);
 
-            agent.turn("m-2", "fracta:run echo never > never.txt").await;
+            agent.turn("m-2", "fracta:run touch never.txt").await;
             let id = agent.approval().await;
             agent.command(Command::Interrupt).await.unwrap();
             assert_eq!(agent.turn_end().await, Outcome::Interrupted);

@@ -21,6 +21,7 @@
 //!   begins the next one. So messages are queued by fracta, where they can still be seen.
 //! - Turns have no ids of Claude's. The session's id is told with the first turn, not before.
 //! - Exit codes are told in words and only where they are not 0; output comes whole at the end.
+//! - What `default` asks about is for Claude to decide: 2.0.73 lets `echo x > file` pass, newer ones ask.
 //! - An interrupt ends running commands with their children.
 //! - Tokens are told of each turn, the cost of the process so far.
 
