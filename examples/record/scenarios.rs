@@ -1,4 +1,4 @@
-//! What is recorded.
+//! What is recorded of Codex.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub const NAMES: &[&str] = &[
     "batch-demo-anything",
 ];
 
-const WORK: &str = "Do a bit of everything.\n\
+pub const WORK: &str = "Do a bit of everything.\n\
     fracta:think **Looking around**\\n\\nFirst the plan.\n\
     fracta:say I begin with a plan.\n\
     fracta:plan look|write|check\n\
@@ -49,15 +49,15 @@ const WORK: &str = "Do a bit of everything.\n\
     fracta:say **Done.** The notes are written; `ü` and 漢字 survive.\\n";
 
 /// One scenario's stage.
-struct Stage {
-    project: DemoProject,
+pub struct Stage {
+    pub project: DemoProject,
     script: Arc<PromptScript>,
     _model: ModelServer,
-    scrub: Scrub,
+    pub scrub: Scrub,
 }
 
 impl Stage {
-    fn new(name: &str) -> Result<Self> {
+    pub fn new(name: &str) -> Result<Self> {
         let script = Arc::new(PromptScript::new());
         let played: Arc<dyn Script> =
             if name.contains("demo-") { Arc::new(DemoScript::new()) } else { script.clone() };
@@ -67,6 +67,8 @@ impl Stage {
         let port = model.base_url().replace("http://", "");
         let scrub = Scrub::new(vec![
             (path(&project.root), "/demo/stations".into()),
+            // Claude's name of the folder of a project's sessions.
+            (path(&project.root).replace(['/', '.', '_'], "-"), "-demo-stations".into()),
             (path(&project.homes.dir), "/demo/homes".into()),
             (path(project.dir()), "/demo".into()),
             (port, "127.0.0.1:1".into()),

@@ -29,6 +29,17 @@ impl Scrub {
             (s[..end].split(' ').next().unwrap_or_default().to_owned(), end)
         });
         let text = after_each(&text, "\"serverName\":\"", |s| ("demo".into(), s.find('"').unwrap_or(0)));
+        let text =
+            ["ttft_ms", "ttft_stream_ms", "time_to_request_ms", "duration_ms", "duration_api_ms", "pid"]
+                .iter()
+                .fold(text, |t, key| after_each(&t, &format!("\"{key}\":"), |s| ("1".into(), digits(s))));
+        let text = after_each(&text, "\"timestamp\":\"", |s| {
+            ("2026-01-01T00:00:00.000Z".into(), s.find('"').unwrap_or(0))
+        });
+        let text = after_each(&text, "\"messaging_socket_path\":\"", |s| {
+            ("/demo/socket".into(), s.find('"').unwrap_or(0))
+        });
+        let text = without_catalogue(text);
         let text = after_each(&text, ":", |s| match digits(s) {
             13 if s.starts_with('1') => ("1767225600000".into(), 13),
             10 if s.starts_with('1') => ("1767225600".into(), 10),
@@ -57,6 +68,14 @@ impl Scrub {
             rest = &rest[step..];
         }
         out
+    }
+}
+
+/// Claude's answer to `initialize` lists all its commands and models, and the account: nobody's business.
+fn without_catalogue(text: String) -> String {
+    match text.split_once("\"response\":{\"commands\":") {
+        Some((head, _)) => format!("{head}\"response\":{{}}}}}}"),
+        None => text,
     }
 }
 

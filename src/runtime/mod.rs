@@ -9,7 +9,9 @@
 //! caused them are fed too: what a reply means must follow from the reply (put what you need to know
 //! into the request's id).
 
+pub mod claude;
 pub mod codex;
+mod json;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -209,6 +211,12 @@ pub trait Runtime: std::marker::Send + Sync {
     /// Reads the outputs (stdout and stderr together) of [`Runtime::probes`], in the same order.
     fn probed(&self, outputs: &[String]) -> CliInfo;
 
+    /// What a person should know about this version of the CLI: that it was never tried, or what it
+    /// lacks. A warning, never a refusal.
+    fn version_note(&self, _cli: &CliInfo) -> Option<String> {
+        None
+    }
+
     /// What to start. In batch mode `prompt` is the turn's text.
     fn launch(&self, spec: &SessionSpec, prompt: Option<&str>) -> Result<Launch, Refused>;
 
@@ -223,6 +231,7 @@ pub trait Runtime: std::marker::Send + Sync {
 /// The adapter of a name, if this build knows it.
 pub fn adapter(name: &str) -> Option<&'static dyn Runtime> {
     match name {
+        "claude" => Some(&claude::Claude),
         "codex" => Some(&codex::Codex),
         _ => None,
     }

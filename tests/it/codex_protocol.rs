@@ -3,8 +3,6 @@
 //! Each test runs with the codex of `FRACTA_TEST_CLIS` or PATH, and where it says so also with the
 //! older one that `FRACTA_TEST_CODEX_OLD` names (an executable).
 
-mod bench;
-
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +12,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
 
-use bench::{Agent, Bench, codex};
+use crate::bench::{Agent, Bench, codex};
 
 #[tokio::test]
 async fn batch_turns_on_one_thread() {

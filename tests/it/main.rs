@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod agents;
+mod bench;
+mod claude_protocol;
 mod codex_protocol;
 mod demo;
 mod plane;

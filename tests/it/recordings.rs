@@ -33,10 +33,15 @@ fn recordings(cli: &str) -> Vec<(String, Recording)> {
     found
 }
 
+/// Of every CLI and version.
+fn all() -> Vec<(String, Recording)> {
+    ["claude-", "codex-"].into_iter().flat_map(recordings).collect()
+}
+
 fn spec(recording: &Recording) -> SessionSpec {
     SessionSpec {
-        runtime: "codex".into(),
-        command: vec!["codex".into()],
+        runtime: recording.header.cli.clone(),
+        command: vec![recording.header.cli.clone().into()],
         cli: CliInfo { version: Some(recording.header.version.clone()), ..CliInfo::default() },
         mode: if recording.header.mode == "batch" { Mode::Batch } else { Mode::Stream },
         model: None,
@@ -59,8 +64,8 @@ fn journal(recording: &Recording, size: usize) -> (tempfile::TempDir, SessionSta
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(dir.path(), "agent", "s-recorded").unwrap();
     let mut state = SessionState::default();
-    let codex = runtime::adapter(&recording.header.cli).unwrap();
-    let mut protocol = codex.protocol(&spec(recording), Some("m-recorded"));
+    let adapter = runtime::adapter(&recording.header.cli).unwrap();
+    let mut protocol = adapter.protocol(&spec(recording), Some("m-recorded"));
     protocol.open(&mut Output::default());
     let mut lines = Lines::new(0);
     for chunk in raw(recording).chunks(size) {
@@ -113,7 +118,7 @@ fn recordings_replay_to_exact_states() {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| {
-        for (name, recording) in recordings("codex") {
+        for (name, recording) in all() {
             let (dir, state) = journal(&recording, 64 << 10);
             let events = events(dir.path());
             let seqs: Vec<u64> = events.iter().map(|e| e.seq).collect();
@@ -128,7 +133,7 @@ fn recordings_replay_to_exact_states() {
 
 #[test]
 fn how_the_bytes_come_changes_nothing() {
-    for (name, recording) in recordings("codex") {
+    for (name, recording) in all() {
         let whole = journal(&recording, usize::MAX).1;
         for size in [1, 7, 4096] {
             assert_eq!(journal(&recording, size).1, whole, "{name} in parts of {size}");
@@ -138,7 +143,7 @@ fn how_the_bytes_come_changes_nothing() {
 
 #[test]
 fn deltas_and_the_completed_text_agree() {
-    for (name, recording) in recordings("codex") {
+    for (name, recording) in all() {
         let (dir, _) = journal(&recording, 64 << 10);
         let mut texts: std::collections::BTreeMap<String, String> = Default::default();
         for event in events(dir.path()) {

@@ -101,6 +101,11 @@ impl TestProject {
         homes::make(&self.dir.path().join("homes"), &model.base_url()).unwrap()
     }
 
+    /// The environment that makes claude speak to `model`.
+    pub fn claude_env(&self, model: &ModelServer) -> Vec<(String, String)> {
+        self.homes(model).claude
+    }
+
     /// A `CODEX_HOME` for `model`, with the variables that codex needs (CODEX_HOME, the key, HOME).
     pub fn codex_env(&self, model: &ModelServer) -> Vec<(String, String)> {
         self.homes(model).codex

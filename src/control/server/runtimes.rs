@@ -51,7 +51,10 @@ impl Plane {
             }
             Some(adapter) => match launch::own_env(entry) {
                 Ok(env) => match self.env.launcher.find(&row.command, adapter, &env).await {
-                    Ok(found) => row.version = found.cli.version,
+                    Ok(found) => {
+                        row.warnings.extend(adapter.version_note(&found.cli));
+                        row.version = found.cli.version;
+                    }
                     Err(p) => row.warnings.push(p.message),
                 },
                 Err(p) => row.warnings.push(p.message),

@@ -4,23 +4,7 @@ use serde_json::{Value, json};
 
 use super::rpc::{owned, text};
 use crate::event::{Body, Change, Plan, PlanStatus, PlanStep, Role, Usage};
-
-/// Longest text of a `raw` fact, in bytes.
-const MAX_RAW: usize = 64 << 10;
-
-/// A line that is not understood.
-pub(super) fn raw(line: &[u8]) -> Body {
-    if line.len() <= MAX_RAW {
-        return Body::Raw { text: String::from_utf8_lossy(line).into_owned() };
-    }
-    let kept = String::from_utf8_lossy(&line[..MAX_RAW]);
-    Body::Raw { text: format!("{kept} … [cut: {} of {} bytes left out]", line.len() - MAX_RAW, line.len()) }
-}
-
-/// A text as it is, anything else as JSON.
-pub(super) fn as_text(v: &Value) -> String {
-    v.as_str().map_or_else(|| v.to_string(), str::to_owned)
-}
+pub(super) use crate::runtime::json::{as_text, raw};
 
 /// Totals of the thread, in the spelling of either protocol.
 pub(super) fn usage(v: &Value) -> Body {

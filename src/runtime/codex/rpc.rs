@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+pub(super) use crate::runtime::json::{owned, text};
+
 /// Text that is borrowed from the line where it holds no escapes.
 #[derive(Debug, Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
@@ -69,14 +71,4 @@ pub(super) fn result(id: &str, result: &Value) -> Vec<u8> {
 pub(super) fn refusal(id: &str, method: &str) -> Vec<u8> {
     let error = json!({ "code": -32601, "message": format!("fracta does not serve {method}") });
     format!("{{\"id\":{id},\"error\":{error}}}").into_bytes()
-}
-
-/// A member as text, or nothing.
-pub(super) fn text<'v>(v: &'v Value, key: &str) -> Option<&'v str> {
-    v.get(key).and_then(Value::as_str)
-}
-
-/// A member as owned text; empty where it is missing.
-pub(super) fn owned(v: &Value, key: &str) -> String {
-    text(v, key).unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! A real codex, the scripted model and a project; and the pipes between codex and its protocol.
+//! A real CLI, the scripted model and a project; and the pipes between the CLI and its protocol.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -23,8 +23,13 @@ pub fn codex() -> &'static dyn Runtime {
     adapter("codex").unwrap()
 }
 
-/// A model, a project and one installed codex.
+pub fn claude() -> &'static dyn Runtime {
+    adapter("claude").unwrap()
+}
+
+/// A model, a project and one installed CLI.
 pub struct Bench {
+    runtime: &'static dyn Runtime,
     pub script: Arc<PromptScript>,
     pub model: ModelServer,
     pub project: TestProject,
@@ -33,38 +38,65 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub async fn with(command: PathBuf) -> Self {
+    pub async fn with(runtime: &'static dyn Runtime, command: PathBuf) -> Self {
         let script = Arc::new(PromptScript::new());
         let model = ModelServer::start(script.clone()).unwrap();
         let mut outputs = Vec::new();
-        for args in codex().probes() {
+        for args in runtime.probes() {
             let mut probe = tokio::process::Command::new(&command);
             probe.args(args).env("PATH", clis_path()).stdin(Stdio::null());
             let out = probe.output().await.unwrap();
             outputs.push(String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned());
         }
-        Self { script, model, project: TestProject::new(), command, cli: codex().probed(&outputs) }
+        let cli = runtime.probed(&outputs);
+        Self { runtime, script, model, project: TestProject::new(), command, cli }
     }
 
     pub async fn new() -> Option<Self> {
-        Some(Self::with(require_cli("codex")?).await)
+        Some(Self::with(codex(), require_cli("codex")?).await)
     }
 
     /// One bench for each installed version.
     pub async fn all() -> Vec<Self> {
         let mut all = Vec::from_iter(Self::new().await);
         match std::env::var_os("FRACTA_TEST_CODEX_OLD").map(PathBuf::from).filter(|p| p.is_file()) {
-            Some(old) => all.push(Self::with(old).await),
+            Some(old) => all.push(Self::with(codex(), old).await),
             None => note("SKIPPED the older codex: FRACTA_TEST_CODEX_OLD names none"),
         }
         all
     }
 
+    /// One bench for the installed claude, and one for each of the executables that
+    /// `FRACTA_TEST_CLAUDE_OLD` names (like PATH).
+    pub async fn claudes() -> Vec<Self> {
+        let mut all = Vec::new();
+        if let Some(command) = require_cli("claude") {
+            all.push(Self::with(claude(), command).await);
+        }
+        match std::env::var_os("FRACTA_TEST_CLAUDE_OLD") {
+            Some(old) => {
+                for command in std::env::split_paths(&old) {
+                    all.push(Self::with(claude(), command).await);
+                }
+            }
+            None => note("SKIPPED the older claudes: FRACTA_TEST_CLAUDE_OLD names none"),
+        }
+        all
+    }
+
+    pub async fn claude() -> Option<Self> {
+        Some(Self::with(claude(), require_cli("claude")?).await)
+    }
+
     /// Codex's own sandbox is off: not every machine that runs tests has what it needs.
     pub fn spec(&self, mode: Mode, permissions: Permissions) -> SessionSpec {
+        let mut command = vec![self.command.clone().into()];
+        if self.runtime.adapter() == "codex" {
+            command.extend(["-c".into(), "sandbox_mode=danger-full-access".into()]);
+        }
         SessionSpec {
-            runtime: "codex".to_owned(),
-            command: vec![self.command.clone().into(), "-c".into(), "sandbox_mode=danger-full-access".into()],
+            runtime: self.runtime.adapter().to_owned(),
+            command,
             cli: self.cli.clone(),
             mode,
             model: None,
@@ -84,8 +116,9 @@ impl Bench {
     }
 }
 
-/// A running codex and the protocol that speaks with it.
+/// A running CLI and the protocol that speaks with it.
 pub struct Agent {
+    runtime: &'static dyn Runtime,
     pub spec: SessionSpec,
     pub child: Child,
     stdin: Option<ChildStdin>,
@@ -101,15 +134,21 @@ pub struct Agent {
 
 impl Agent {
     pub async fn start(bench: &Bench, spec: SessionSpec, prompt: Option<&str>) -> Self {
-        let launch = codex().launch(&spec, prompt).unwrap();
+        let runtime = bench.runtime;
+        let launch = runtime.launch(&spec, prompt).unwrap();
         if let Some(prompt) = prompt {
             assert!(!launch.argv.iter().any(|a| a.to_string_lossy().contains(prompt)), "{:?}", launch.argv);
         }
+        let env = match runtime.adapter() {
+            "claude" => bench.project.claude_env(&bench.model),
+            _ => bench.project.codex_env(&bench.model),
+        };
         let mut child = tokio::process::Command::new(&launch.argv[0])
             .args(&launch.argv[1..])
             .current_dir(&spec.cwd)
             .env("PATH", clis_path())
-            .envs(bench.project.codex_env(&bench.model))
+            .envs(launch.env.clone())
+            .envs(env)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -122,9 +161,10 @@ impl Agent {
             let _ = pipe.write_all(input).await;
         }
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let protocol = codex().protocol(&spec, prompt.map(|_| "m-prompt"));
+        let protocol = runtime.protocol(&spec, prompt.map(|_| "m-prompt"));
         let (lines, facts, deliveries) = (Vec::new(), Vec::new(), Vec::new());
-        let mut agent = Self { spec, child, stdin, stdout, protocol, lines, facts, seen: 0, deliveries };
+        let mut agent =
+            Self { runtime, spec, child, stdin, stdout, protocol, lines, facts, seen: 0, deliveries };
         let mut out = Output::default();
         agent.protocol.open(&mut out);
         agent.carry_out(out).await;
@@ -168,9 +208,8 @@ impl Agent {
                 }
             }
             if !self.line().await {
-                let mut stderr = String::new();
-                self.child.stderr.as_mut().unwrap().read_to_string(&mut stderr).await.unwrap();
-                panic!("codex ended before {what}: {:#?}\n{stderr}", self.facts);
+                let stderr = self.stderr().await;
+                panic!("it ended before {what}: {:#?}\n{stderr}", self.facts);
             }
         }
     }
@@ -213,6 +252,21 @@ impl Agent {
         })
     }
 
+    /// Claude knows its session only with the first turn.
+    pub fn last_token(&self) -> Option<String> {
+        self.facts.iter().rev().find_map(|f| match &f.body {
+            Body::SessionStarted { resume_token, .. } => resume_token.clone(),
+            _ => None,
+        })
+    }
+
+    /// All of stderr, once the process has ended.
+    pub async fn stderr(&mut self) -> String {
+        let mut text = String::new();
+        self.child.stderr.as_mut().unwrap().read_to_string(&mut text).await.unwrap();
+        text
+    }
+
     pub fn said(&self) -> Vec<&str> {
         let texts = self.facts.iter().filter_map(|f| match &f.body {
             Body::MessageCompleted { role: Role::Assistant, text, .. } => Some(text.as_str()),
@@ -226,9 +280,9 @@ impl Agent {
     }
 
     /// The law of rebuilding: the lines alone, without any command, give each the same facts again;
-    /// and nothing of what this codex said was not understood.
+    /// and nothing of what this CLI said was not understood.
     pub fn check(&self) {
-        let mut again = codex().protocol(&self.spec, Some("m-prompt"));
+        let mut again = self.runtime.protocol(&self.spec, Some("m-prompt"));
         again.open(&mut Output::default());
         for (line, facts) in &self.lines {
             let mut out = Output::default();
