@@ -10,6 +10,7 @@
 //! into the request's id).
 
 pub mod codex;
+pub mod opencode;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -100,7 +101,23 @@ pub struct CliInfo {
 pub enum Wire {
     /// Lines on stdin and stdout.
     Stdio,
-    // WebSocket and HTTP+SSE come with the backends and adapters that use them.
+    /// Requests by HTTP on loopback, and one long response of server-sent events. What is said lies in
+    /// `raw.jsonl` as lines, see [`crate::transport::http`].
+    HttpSse(HttpSse),
+    // WebSocket comes with the backends and adapters that use it.
+}
+
+/// How a process that is an HTTP server is talked to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSse {
+    /// User of HTTP basic authentication.
+    pub user: &'static str,
+    /// Variable in which the process is told its password. It is made by the backend, for one run.
+    pub password_env: &'static str,
+    /// What stands before `127.0.0.1:PORT` in the line of stdout that tells where it listens.
+    pub announced: &'static str,
+    /// Path of the events.
+    pub events: &'static str,
 }
 
 /// What to start.
@@ -142,6 +159,9 @@ pub enum Command {
 pub enum Send {
     /// One message: a line on stdio (the end of line is added by the transport), a frame on WebSocket.
     Message(Vec<u8>),
+    /// A request, only with [`Wire::HttpSse`]. Its answer comes as a line
+    /// `{"fracta":"http","id":…,"status":…,"body":…}`; the id says what it is about.
+    Http { id: String, method: &'static str, path: String, body: Option<Vec<u8>> },
 }
 
 /// What an adapter gives back from one input or command.
@@ -219,6 +239,7 @@ pub trait Runtime: std::marker::Send + Sync {
 pub fn adapter(name: &str) -> Option<&'static dyn Runtime> {
     match name {
         "codex" => Some(&codex::Codex),
+        "opencode" => Some(&opencode::OpenCode),
         _ => None,
     }
 }
