@@ -191,7 +191,7 @@ impl State {
             self.column = 0;
         }
         self.column += tail.len();
-        self.prev = text.chars().next_back();
+        self.prev = tail.chars().next_back();
         (self.marks, self.joins, self.varied) = (0, 0, false);
     }
 }

@@ -37,6 +37,8 @@ pub enum Notice {
     InputBroken { why: String },
     /// Something is wrong that may pass (disk full, …); data waits and is not lost.
     Trouble { text: String },
+    /// The kill that [`Control::KillSinceMark`] asked for is done: nobody of them is left.
+    Swept,
     /// The process ended and all that it said is in `raw.jsonl`.
     Exit { exit: Exit, raw_len: u64 },
 }

@@ -194,6 +194,11 @@ pub trait Protocol: std::marker::Send + Sync {
     /// The session is open: turns may be started. (Batch processes are ready at once.)
     fn ready(&self) -> bool;
 
+    /// A turn runs, or was taken and is about to: no other can be started. (A batch process is its turn.)
+    fn busy(&self) -> bool {
+        false
+    }
+
     /// The control plane came back and fed all that had been said: answer again what must not be
     /// left hanging (requests that the adapter itself refuses).
     fn resumed(&mut self, out: &mut Output);

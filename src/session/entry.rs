@@ -47,6 +47,8 @@ pub enum Phase {
     Queued,
     /// Its process is being started.
     Starting,
+    /// A turn was asked for and has not begun, or has ended and its batch process has not.
+    Turning,
 }
 
 impl Entry {
@@ -128,9 +130,44 @@ impl Live {
     /// What the events say, unless the agent stands where no event tells.
     pub fn shown(&self) -> State {
         match self.phase {
+            // What an event says of a running turn is newer than any phase.
+            _ if self.state.state.in_turn() => self.state.state,
             Phase::Told => self.state.state,
             Phase::Queued => State::Queued,
             Phase::Starting => State::Starting,
+            Phase::Turning => State::Running,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(state: State, phase: Phase) -> Live {
+        Live {
+            state: SessionState { state, ..SessionState::default() },
+            phase,
+            queued: 0,
+            seen: 0,
+            updated_at: Timestamp::UNIX_EPOCH,
+            killed: false,
+            trouble: None,
+        }
+    }
+
+    #[test]
+    fn a_batch_agent_is_not_idle_before_its_turn_or_before_its_process_has_ended() {
+        assert_eq!(live(State::Idle, Phase::Starting).shown(), State::Starting);
+        assert_eq!(live(State::Idle, Phase::Turning).shown(), State::Running);
+        assert_eq!(live(State::Idle, Phase::Told).shown(), State::Idle);
+        assert_eq!(live(State::Failed, Phase::Queued).shown(), State::Queued);
+    }
+
+    #[test]
+    fn an_approval_is_seen_whatever_the_phase() {
+        for phase in [Phase::Told, Phase::Queued, Phase::Starting, Phase::Turning] {
+            assert_eq!(live(State::Waiting, phase).shown(), State::Waiting);
         }
     }
 }

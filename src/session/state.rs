@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::encode::{hidden, prefix};
-use crate::event::{Body, Event, Outcome, Plan, PlanStep, Role, Usage};
+use crate::event::{Body, Delivery, Event, Outcome, Plan, PlanStep, Role, Usage};
 
 /// State of an agent. `Unknown` is said where evidence is missing; `Idle` is never a default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -104,6 +104,9 @@ pub struct SessionState {
     pub activity: String,
     /// Gaps and raw lines seen: facts that could not be shown.
     pub gaps: u64,
+    /// The end of the last process was told, and nothing that could have started another one since.
+    #[serde(default)]
+    pub ended: bool,
     /// Memory of the activity line. Part of the state, so that a fold may go on from a copy of it.
     #[serde(default)]
     pub voice: Voice,
@@ -149,7 +152,7 @@ impl SessionState {
     /// | plan.updated, step | kept |
     /// | gap, raw | counted |
     /// | message, reasoning, command, tool, file | the activity line |
-    /// | user.message, warning, error | nothing: queue and notices are others' |
+    /// | user.message, warning, error | nothing: queue and notices are others' (a queued message may start a process: `ended` is over) |
     pub fn apply(&mut self, event: &Event) {
         if event.seq <= self.last_seq {
             return;
@@ -176,6 +179,7 @@ impl SessionState {
             Body::ApprovalRequested { .. } => self.requested(&event.body),
             Body::ApprovalResolved { approval, .. } => self.resolved(approval),
             Body::SessionEnded { state, reason } => self.session_ended(*state, reason.as_deref()),
+            Body::UserMessage { delivery: Delivery::Queued, .. } => self.ended = false,
             Body::MessageDelta { .. }
             | Body::MessageCompleted { .. }
             | Body::ReasoningCompleted { .. }
@@ -189,6 +193,7 @@ impl SessionState {
     }
 
     fn session_started(&mut self, runtime: &str, model: Option<&str>, token: Option<&str>) {
+        self.ended = false;
         self.runtime = Some(word(runtime));
         if let Some(model) = model {
             self.model = Some(word(model));
@@ -204,6 +209,7 @@ impl SessionState {
     }
 
     fn turn_started(&mut self, event: &Event) {
+        self.ended = false;
         self.state = State::Running;
         self.reason = None;
         self.turn = Some(event.turn.as_deref().map(word).unwrap_or_default());
@@ -238,6 +244,7 @@ impl SessionState {
     }
 
     fn session_ended(&mut self, state: State, reason: Option<&str>) {
+        self.ended = true;
         // No turn runs in a process that is gone.
         self.state = if state.in_turn() { State::Unknown } else { state };
         self.reason = reason.map(word);

@@ -68,6 +68,20 @@ impl Store {
         .await
     }
 
+    /// The sessions with unsettled messages, and whether one of them was handed over to begin a turn;
+    /// in the order of their oldest messages.
+    pub async fn waiting_sessions(&self) -> Result<Vec<(String, bool)>, StoreError> {
+        self.run(|c| {
+            let mut s = c.prepare(
+                "SELECT session, max(status <> 'queued' AND NOT steer) FROM messages
+                 GROUP BY session ORDER BY min(rowid)",
+            )?;
+            let rows = s.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
     /// The unsettled messages of a session, oldest first.
     pub async fn messages(&self, session: &str) -> Result<Vec<MessageRecord>, StoreError> {
         let session = session.to_owned();

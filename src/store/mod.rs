@@ -74,3 +74,76 @@ impl Store {
         rx.await.map_err(|_| StoreError::Gone)?
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::wire::Answer;
+    use crate::event::Decision;
+
+    fn message(id: &str) -> MessageRecord {
+        MessageRecord {
+            id: id.into(),
+            text: format!("text of {id}"),
+            steer: false,
+            status: MessageStatus::Queued,
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_keep_their_order_and_status_over_a_restart() {
+        let t = tempfile::tempdir().unwrap();
+        let path = t.path().join("state.db");
+        let store = Store::open(&path).unwrap();
+        for id in ["m-c", "m-a", "m-b"] {
+            store.add_message("s-1", &message(id)).await.unwrap();
+        }
+        store.add_message("s-2", &message("m-x")).await.unwrap();
+        store.set_message("m-c", MessageStatus::Sent).await.unwrap();
+        store.message_settled("m-a").await.unwrap();
+        drop(store);
+        let store = Store::open(&path).unwrap();
+        let found = store.messages("s-1").await.unwrap();
+        let told: Vec<_> = found.iter().map(|m| (m.id.as_str(), m.status)).collect();
+        assert_eq!(told, [("m-c", MessageStatus::Sent), ("m-b", MessageStatus::Queued)]);
+        store.forget_session("s-1").await.unwrap();
+        assert!(store.messages("s-1").await.unwrap().is_empty());
+        assert_eq!(store.messages("s-2").await.unwrap().len(), 1, "other sessions are left alone");
+    }
+
+    #[tokio::test]
+    async fn an_approval_is_answered_once() {
+        let t = tempfile::tempdir().unwrap();
+        let store = Store::open(&t.path().join("state.db")).unwrap();
+        let yes = Answer { approval: Some("a1-0".into()), decision: Decision::Approved, answers: None };
+        let no = Answer { decision: Decision::Denied, ..yes.clone() };
+        assert!(store.add_answer("s", "a1-0", &yes).await.unwrap());
+        assert!(!store.add_answer("s", "a1-0", &no).await.unwrap(), "the first answer stands");
+        assert_eq!(store.answers("s").await.unwrap(), [("a1-0".to_owned(), yes)]);
+        store.drop_answer("s", "a1-0").await.unwrap();
+        assert!(store.add_answer("s", "a1-0", &no).await.unwrap());
+    }
+
+    #[test]
+    fn a_database_of_a_newer_fracta_is_left_alone() {
+        let t = tempfile::tempdir().unwrap();
+        let path = t.path().join("state.db");
+        drop(Store::open(&path).unwrap());
+        let c = Connection::open(&path).unwrap();
+        c.pragma_update(None, "user_version", 99).unwrap();
+        let Err(e) = Store::open(&path) else { panic!("opened") };
+        assert!(matches!(e, StoreError::Newer { found: 99, .. }), "{e}");
+    }
+
+    #[test]
+    fn the_files_are_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let t = tempfile::tempdir().unwrap();
+        let store = Store::open(&t.path().join("state.db")).unwrap();
+        for file in std::fs::read_dir(t.path()).unwrap().flatten() {
+            let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{:?}", file.file_name());
+        }
+        drop(store);
+    }
+}

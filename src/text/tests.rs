@@ -160,6 +160,12 @@ fn hostile() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..40).prop_map(|v| v.concat())
 }
 
+#[test]
+fn a_mark_after_a_streamed_line_break_has_no_base() {
+    let mut s = Stream::default();
+    assert_eq!(s.push("x\n") + &s.push("\u{301}") + &s.finish(), block("x\n\u{301}"));
+}
+
 proptest! {
     #[test]
     fn output_is_harmless(text in prop_oneof![hostile(), any::<String>()]) {

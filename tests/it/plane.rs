@@ -4,8 +4,8 @@
 
 mod bench;
 mod bounds;
-mod config;
 mod cli;
+mod config;
 mod events;
 mod hostile;
 mod life;

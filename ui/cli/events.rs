@@ -138,7 +138,9 @@ async fn ended(client: &Client, name: &str) -> bool {
 async fn raw(context: &Context, client: &Client, args: &args::Events) -> anyhow::Result<()> {
     let agent = client.agent(&args.name).await?;
     if context.elsewhere()?.is_some() {
-        anyhow::bail!("--raw reads a file beside the control plane, and control_plane.url names one elsewhere");
+        anyhow::bail!(
+            "--raw reads a file beside the control plane, and control_plane.url names one elsewhere"
+        );
     }
     let path = context.layout()?.session_dir(&agent.session).join("raw.jsonl");
     let mut file = match std::fs::File::open(&path) {

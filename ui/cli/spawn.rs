@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use fracta::control::client::Client;
 use fracta::control::wire::{self, Watch};
+use fracta::runtime::Mode;
 use fracta::session::state::State;
 use futures_util::StreamExt;
 
@@ -90,7 +91,8 @@ async fn wait(client: &Client, session: &str) -> anyhow::Result<wire::Agent> {
         };
         let mine = agents.into_iter().find(|a| a.session == session);
         if let Some(agent) = mine
-            && (agent.state.is_final() || agent.state == State::Idle)
+            // A batch agent is done when its process is.
+            && (agent.state.is_final() || (agent.state == State::Idle && agent.mode == Mode::Stream))
             && agent.queued_messages == 0
         {
             return Ok(agent);

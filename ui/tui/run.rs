@@ -45,7 +45,7 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
             "the screen needs a terminal, and stdin or stdout is none; `fracta list`, `fracta watch NAME` and `--json` work without"
         );
     }
-    let model = prepare(&options, client.at().to_owned())?;
+    let model = prepare(&options, place(client.at()))?;
     let plain = dumb();
     let guard = Guard::enter(Modes { mouse: options.mouse, plain }).context("cannot set up the terminal")?;
     let writer = Writer::new(io::stdout()).context("cannot start the terminal's writer")?;
@@ -330,6 +330,15 @@ impl App {
             }
             End::Signal => Ok(()),
         }
+    }
+}
+
+/// Where the agents are, for the title: a project's folder says more than its socket.
+fn place(at: &str) -> String {
+    let folder = at.strip_suffix("/.fracta/control.sock").unwrap_or(at);
+    match std::env::var("HOME").ok().as_deref().and_then(|home| folder.strip_prefix(home)) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("~{rest}"),
+        _ => folder.to_owned(),
     }
 }
 

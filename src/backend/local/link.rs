@@ -239,10 +239,10 @@ impl Link for LocalLink {
                     ShimNotice::Trouble { text, over: true } => {
                         Notice::Trouble { text: format!("over: {text}") }
                     }
+                    ShimNotice::Killed { .. } => Notice::Swept,
                     ShimNotice::Exit(end) => Notice::Exit { exit: end.exit, raw_len: end.raw_len },
                     ShimNotice::Hello(_)
                     | ShimNotice::StdinWritten { .. }
-                    | ShimNotice::Killed { .. }
                     | ShimNotice::Pong
                     | ShimNotice::Failed { .. } => continue,
                 };

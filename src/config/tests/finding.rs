@@ -43,6 +43,7 @@ fn without_a_file_the_runtimes_are_those_on_path() {
     fs::create_dir_all(&bin).unwrap();
     fs::create_dir_all(&work).unwrap();
     fs::create_dir(t.path().join("work/.git")).unwrap();
+    fs::write(t.path().join("work/.git/HEAD"), "ref: refs/heads/main\n").unwrap();
     for (name, mode) in [("codex", 0o755), ("claude", 0o644), ("other", 0o755)] {
         fs::write(bin.join(name), "").unwrap();
         fs::set_permissions(bin.join(name), fs::Permissions::from_mode(mode)).unwrap();

@@ -16,13 +16,13 @@ use crate::config;
 use crate::control::wire::{self, Code, Problem};
 use crate::event::encode;
 use crate::event::journal::{self, Journal, JournalError, Reader, ResumePoint};
-use crate::paths::{Layout, PathError};
+use crate::paths::{Layout, PathError, private_dir};
 use crate::session::entry::Entry;
 use crate::session::hub::Hub;
 use crate::session::launch::Launcher;
 use crate::session::state::SessionState;
 use crate::session::supervisor::recover::Saved;
-use crate::session::supervisor::{Ask, Begin, Env, INBOX, Supervisor};
+use crate::session::supervisor::{Ask, Begin, Env, INBOX, Place, Supervisor};
 use crate::store::{AgentRecord, Store, StoreError};
 
 /// Why there is no control plane.
@@ -80,31 +80,62 @@ impl Plane {
             started_at: Timestamp::now(),
             stop: watch::Sender::new(false),
         });
-        for record in plane.env.store.agents().await? {
-            plane.adopt(record).await;
-        }
+        plane.adopt_all().await?;
         Ok(plane)
     }
 
-    /// Takes an agent of an earlier control plane up again.
-    async fn adopt(self: &Arc<Self>, record: AgentRecord) {
+    /// Takes the agents of an earlier control plane up again. Places are given out before any of them
+    /// begins: to the turns that run, then to those that waited, in their order.
+    async fn adopt_all(self: &Arc<Self>) -> Result<(), StoreError> {
+        let mut found: Vec<Adopted> = Vec::new();
+        for record in self.env.store.agents().await? {
+            found.extend(self.look_at(record));
+        }
+        let waiting = self.env.store.waiting_sessions().await?;
+        let mut places = BTreeMap::new();
+        let slots = &self.env.slots;
+        let handed = |session: &str| waiting.iter().any(|(s, handed_over)| s == session && *handed_over);
+        for a in found.iter().filter(|a| a.state.turn.is_some() || handed(&a.record.session)) {
+            places.insert(a.record.session.clone(), Place::taken(slots));
+        }
+        for (session, _) in &waiting {
+            if found.iter().any(|a| a.record.session == *session) && !places.contains_key(session) {
+                places.insert(session.clone(), Place::ask(slots));
+            }
+        }
+        for Adopted { record, dir, state, journal, resume, runs } in found {
+            let place = places.remove(&record.session).unwrap_or(Place::None);
+            self.start(record, dir, state, journal, Begin::Again { resume, runs, place }).await;
+        }
+        Ok(())
+    }
+
+    /// Reads what is known of an agent; of a killed one that is all there is to do.
+    fn look_at(&self, record: AgentRecord) -> Option<Adopted> {
         let dir = self.layout.session_dir(&record.session);
-        let name = record.name.to_string();
+        let saved = Saved::load(&dir).unwrap_or_default();
         if record.killed_at.is_some() {
-            let state = fold(&dir, Saved::load(&dir).unwrap_or_default().state);
+            let state = fold(&dir, saved.state);
             let (asks, _) = mpsc::channel(1);
             self.insert(Arc::new(Entry::new(record, dir, state, asks)));
-            return;
+            return None;
         }
-        let saved = Saved::load(&dir).unwrap_or_default();
-        match self.open_journal(&dir, &record) {
+        // The folder is not there if the control plane was killed in the middle of a spawn.
+        let opened = match private_dir(&dir) {
+            Ok(()) => self.open_journal(&dir, &record).map_err(|e| e.to_string()),
+            Err(e) => Err(e.to_string()),
+        };
+        match opened {
             Ok((journal, resume)) => {
                 let state = fold(&dir, saved.state);
-                let runs = saved.runs;
-                self.start(record, dir, state, journal, Begin::Again { resume, runs }).await;
+                Some(Adopted { record, dir, state, journal, resume, runs: saved.runs })
             }
             Err(e) => {
-                tracing::error!(agent = name, error = %e, "cannot open the journal: the agent is left out")
+                tracing::error!(agent = %record.name, error = e, "cannot open the journal: nobody drives this agent");
+                let state = SessionState { reason: Some(e), ..SessionState::default() };
+                let (asks, _) = mpsc::channel(1);
+                self.insert(Arc::new(Entry::new(record, dir, state, asks)));
+                None
             }
         }
     }
@@ -256,6 +287,16 @@ impl Plane {
         while tasks.join_next().await.is_some() {}
         self.stop.send_replace(true);
     }
+}
+
+/// What is known of an agent of an earlier control plane.
+struct Adopted {
+    record: AgentRecord,
+    dir: PathBuf,
+    state: SessionState,
+    journal: Journal,
+    resume: Option<ResumePoint>,
+    runs: u32,
 }
 
 /// Folds what the journal holds beyond a saved state.

@@ -177,7 +177,10 @@ async fn plan(State(plane): Shared, Json(spawn): Json<wire::Spawn>) -> Answer<wi
 
 /// Asks a supervisor and waits for its answer.
 pub(super) async fn ask<T>(entry: &Entry, make: impl FnOnce(Reply<T>) -> Ask) -> Result<T, Problem> {
-    let gone = || problem(Code::Conflict, format!("{} is being ended", entry.record.name));
+    let gone = || {
+        let why = entry.live().state.reason.clone().unwrap_or_else(|| "it is being ended".to_owned());
+        problem(Code::Conflict, format!("{} cannot be asked anything: {why}", entry.record.name))
+    };
     let (reply, answer) = oneshot::channel();
     if !entry.ask(make(reply)).await {
         return Err(gone());

@@ -428,6 +428,10 @@ impl Protocol for Stream {
         self.thread.is_some() && self.fatal.is_none()
     }
 
+    fn busy(&self) -> bool {
+        self.starting || self.turn.is_some()
+    }
+
     fn resumed(&mut self, out: &mut Output) {
         if self.fatal.is_none() && self.thread.is_none() {
             // Whether these had been sent is not known; a second one does no harm.

@@ -23,6 +23,8 @@ const BY_PERSON: &str = "aborted by a person";
 /// A turn that is being ended.
 pub(super) struct Abort {
     pub deadline: Instant,
+    /// The turn has ended, and what it left behind is being ended.
+    sweeping: bool,
     waiters: Vec<Reply<()>>,
 }
 
@@ -35,29 +37,32 @@ impl Supervisor {
         }
         let waiting =
             matches!(self.place, Place::Waiting(_)) || (self.run.is_none() && !self.queue.is_empty());
-        let in_turn = self.entry.live().state.turn.is_some();
         let starting = self.run.as_ref().is_some_and(|r| r.exit.is_none())
-            && (!self.in_flight.is_empty()
-                || !self.queue.is_empty()
-                || self.entry.record.mode == Mode::Batch);
-        if waiting && self.run.is_none() {
+            && (!self.queue.is_empty() || self.entry.record.mode == Mode::Batch);
+        if self.in_turn() || (starting && !waiting) {
+            self.reject_queue("the turn before it was aborted").await;
+            let deadline = Instant::now() + INTERRUPT;
+            self.abort = Some(Abort { deadline, sweeping: false, waiters: vec![reply] });
+            self.interrupt().await;
+        } else if waiting {
             self.place = Place::None;
             self.reject_queue(BY_PERSON).await;
-            self.state_fact(Body::SessionEnded { state: State::Stopped, reason: Some(BY_PERSON.to_owned()) });
+            // An open session without a turn stays open.
+            if self.run.is_none() {
+                let reason = Some(BY_PERSON.to_owned());
+                self.state_fact(Body::SessionEnded { state: State::Stopped, reason });
+            }
             let _ = reply.send(Ok(()));
-        } else if in_turn || starting {
-            self.reject_queue("the turn before it was aborted").await;
-            self.abort = Some(Abort { deadline: Instant::now() + INTERRUPT, waiters: vec![reply] });
-            self.interrupt(in_turn).await;
         } else {
             let _ = reply.send(Err(self.no_turn()));
         }
     }
 
     /// The gentlest way there is.
-    async fn interrupt(&mut self, in_turn: bool) {
+    async fn interrupt(&mut self) {
         if self.entry.record.mode == Mode::Stream {
-            if !in_turn || self.command(&Command::Interrupt).await.is_err() {
+            // Refused where there is no turn yet: the session is still being opened.
+            if self.command(&Command::Interrupt).await.is_err() {
                 self.escalate().await;
             }
         } else if let Some(run) = self.run.as_mut() {
@@ -70,6 +75,11 @@ impl Supervisor {
 
     /// The runtime did not end the turn in time: end the process and all its descendants.
     pub(super) async fn escalate(&mut self) {
+        if self.abort.as_ref().is_some_and(|a| a.sweeping) {
+            let text = "some processes of the aborted turn do not die; `fracta kill` ends the whole agent";
+            self.state_fact(Body::Warning { text: text.to_owned() });
+            return self.finish_abort();
+        }
         self.end_process(BY_PERSON).await;
         if let Some(abort) = self.abort.as_mut() {
             abort.deadline = Instant::now() + AGAIN;
@@ -78,16 +88,26 @@ impl Supervisor {
 
     /// The runtime ended the turn and lives on: what the turn left behind must not.
     pub(super) async fn abort_done_by_turn_end(&mut self) {
-        if self.abort.is_none() || self.entry.record.mode == Mode::Batch {
+        let Some(abort) = self.abort.as_mut().filter(|a| !a.sweeping) else { return };
+        if self.entry.record.mode == Mode::Batch {
             return;
         }
-        if self.run.as_ref().is_some_and(|r| r.ended_by.is_some()) {
+        let Some(run) = self.run.as_mut() else { return };
+        if run.ended_by.is_some() {
             return; // The process itself is on its way out.
         }
-        if let Some(link) = self.run.as_mut().and_then(|r| r.link.as_mut()) {
-            let _ = link.control(Control::KillSinceMark).await;
+        // Without a link its loss is being handled, which ends the process or finds it again.
+        let Some(link) = run.link.as_mut() else { return };
+        abort.sweeping = true;
+        abort.deadline = Instant::now() + AGAIN;
+        let _ = link.control(Control::KillSinceMark).await;
+    }
+
+    /// Nothing is left of what the aborted turn left behind.
+    pub(super) fn swept(&mut self) {
+        if self.abort.as_ref().is_some_and(|a| a.sweeping) {
+            self.finish_abort();
         }
-        self.finish_abort();
     }
 
     pub(super) fn finish_abort(&mut self) {

@@ -34,8 +34,7 @@ impl Supervisor {
             return self.steer(text, reply).await;
         }
         // While a turn runs nobody waits for the message's fate: it is queued, and told so.
-        let busy =
-            self.entry.live().state.turn.is_some() || !self.in_flight.is_empty() || !self.queue.is_empty();
+        let busy = self.in_turn() || !self.in_flight.is_empty() || !self.queue.is_empty();
         let mut reply = Some(reply);
         let result =
             if busy { self.enqueue(text, &mut None).await } else { self.enqueue(text, &mut reply).await };
@@ -211,6 +210,13 @@ impl Supervisor {
             }
             None => {}
         }
+    }
+
+    /// The process has ended and the journal cannot be written: who waits for the end is not kept until
+    /// it can. What the journal lacks is in `raw.jsonl`, where the next control plane reads it.
+    pub(super) async fn leave_stalled(&mut self) {
+        tracing::warn!(agent = %self.entry.record.name, "ended while its journal cannot be written");
+        self.finish_after_end().await;
     }
 
     async fn remove(&mut self, kill: &Kill) -> Result<(), Problem> {

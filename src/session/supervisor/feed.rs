@@ -89,8 +89,14 @@ impl Supervisor {
             facts.push(Fact::from(user_message(&message, delivery, reason.clone())));
             self.after.settled.push((message, delivery, reason));
         }
-        for fact in facts.into_iter().skip(known) {
-            self.absorb_fact(raw, fact);
+        for (i, fact) in facts.into_iter().enumerate() {
+            if let (Body::TurnCompleted { outcome, error }, Some(run)) = (&fact.body, self.run.as_mut()) {
+                // Also where the journal holds it already: the end of the process is judged by it.
+                run.outcome = Some((*outcome, error.clone()));
+            }
+            if i >= known {
+                self.absorb_fact(raw, fact);
+            }
         }
     }
 
@@ -103,12 +109,7 @@ impl Supervisor {
                     return;
                 }
             }
-            Body::TurnCompleted { outcome, error } => {
-                self.after.turn_ended = true;
-                if let Some(run) = self.run.as_mut() {
-                    run.outcome = Some((*outcome, error.clone()));
-                }
-            }
+            Body::TurnCompleted { .. } => self.after.turn_ended = true,
             _ => {}
         }
         if let Some(run) = self.run.as_mut() {

@@ -16,6 +16,7 @@ mod turns;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -24,7 +25,7 @@ use super::entry::{Entry, Phase};
 use super::hub::Hub;
 use super::launch::Launcher;
 use crate::control::wire::{self, Code, Problem};
-use crate::event::journal::{Journal, ResumePoint};
+use crate::event::journal::{Journal, JournalError, ResumePoint};
 use crate::event::{Body, Fact};
 use crate::store::{MessageRecord, MessageStatus, Store};
 
@@ -89,10 +90,31 @@ impl Message {
 }
 
 /// The place that a running turn holds.
-enum Place {
+pub(crate) enum Place {
     None,
     Waiting(std::pin::Pin<Box<dyn Future<Output = Option<tokio::sync::OwnedSemaphorePermit>> + Send>>),
     Held(#[expect(dead_code, reason = "held for its Drop")] Option<tokio::sync::OwnedSemaphorePermit>),
+}
+
+impl Place {
+    /// Of a turn that runs already: held even where that makes one too many.
+    pub(crate) fn taken(slots: &Arc<Semaphore>) -> Self {
+        Place::Held(Arc::clone(slots).try_acquire_owned().ok())
+    }
+
+    /// A free place at once, or the last one in the line for the next.
+    pub(crate) fn ask(slots: &Arc<Semaphore>) -> Self {
+        if let Ok(permit) = Arc::clone(slots).try_acquire_owned() {
+            return Place::Held(Some(permit));
+        }
+        let slots = Arc::clone(slots);
+        let mut turn = Box::pin(async move { slots.acquire_owned().await.ok() });
+        // The first look takes the place in the line.
+        match turn.as_mut().now_or_never() {
+            Some(permit) => Place::Held(permit),
+            None => Place::Waiting(turn),
+        }
+    }
 }
 
 /// See the module.
@@ -121,7 +143,7 @@ pub struct Supervisor {
 }
 
 /// How an agent's task begins.
-pub enum Begin {
+pub(crate) enum Begin {
     /// A new agent, with its first message.
     New(Option<String>),
     /// The control plane came back.
@@ -130,6 +152,8 @@ pub enum Begin {
         resume: Option<ResumePoint>,
         /// Processes whose end the journal tells.
         runs: u32,
+        /// Given out by the control plane, so that the order of before holds.
+        place: Place,
     },
 }
 
@@ -173,10 +197,13 @@ impl Supervisor {
     }
 
     /// Drives the agent until it is killed or the control plane ends.
-    pub async fn drive(mut self, begin: Begin) {
+    pub(crate) async fn drive(mut self, begin: Begin) {
         match begin {
             Begin::New(text) => self.begin(text).await,
-            Begin::Again { resume, runs } => self.recover(resume, runs).await,
+            Begin::Again { resume, runs, place } => {
+                self.place = place;
+                self.recover(resume, runs).await;
+            }
         }
         while self.end == End::No {
             self.pump().await;
@@ -194,6 +221,9 @@ impl Supervisor {
         let deadline = self.abort.as_ref().map(|a| a.deadline);
         let unread = stalled.is_none() && self.run.as_ref().is_some_and(run::Run::has_unread);
         let over = stalled.is_none() && self.run.as_ref().is_some_and(run::Run::is_over);
+        let cut_short = stalled.is_some()
+            && self.after_end.is_some()
+            && self.run.as_ref().is_none_or(|r| r.exit.is_some());
         tokio::select! {
             biased;
             ask = self.inbox.recv() => match ask {
@@ -203,9 +233,14 @@ impl Supervisor {
             () = at(deadline) => self.escalate().await,
             permit = wait_for_place(&mut self.place) => self.place = Place::Held(permit),
             () = at(stalled) => self.flush().await,
-            () = std::future::ready(()), if unread => self.read_some().await,
+            () = std::future::ready(()), if unread => {
+                self.read_some().await;
+                // Reading never waits: without this a flood keeps a whole thread from everybody else.
+                tokio::task::yield_now().await;
+            }
             () = std::future::ready(()), if over => self.finish_run().await,
-            notice = run::next_notice(&mut self.run), if !over => self.noticed(notice).await,
+            () = std::future::ready(()), if cut_short => self.leave_stalled().await,
+            notice = run::next_notice(&mut self.run), if !over && !cut_short => self.noticed(notice).await,
         }
     }
 
@@ -244,7 +279,7 @@ impl Supervisor {
             Err(e) => {
                 let wait = self.stalled.as_ref().map_or(FIRST_RETRY, |s| (s.wait * 2).min(LAST_RETRY));
                 tracing::error!(agent = %self.entry.record.name, error = %e, "cannot write the journal; trying again");
-                self.entry.live().trouble = Some(format!("{e}; its events wait until it can be written"));
+                self.entry.live().trouble = Some(trouble(&e));
                 self.stalled = Some(Stall { retry: Instant::now() + wait, wait });
             }
         }
@@ -252,12 +287,13 @@ impl Supervisor {
 
     /// Tells the list that something changed.
     fn publish(&mut self) {
-        let phase = if matches!(self.place, Place::Waiting(_)) && self.run.is_none() {
-            Phase::Queued
-        } else if self.run.as_ref().is_some_and(|r| !r.told) {
-            Phase::Starting
-        } else {
-            Phase::Told
+        let phase = match (&self.place, &self.run) {
+            (_, Some(run)) if !run.told => Phase::Starting,
+            (Place::Waiting(_), _) => Phase::Queued,
+            (Place::Held(_), Some(_)) => Phase::Turning,
+            (Place::Held(_), None) => Phase::Starting,
+            _ if self.about_to_begin() => Phase::Starting,
+            _ => Phase::Told,
         };
         {
             let mut live = self.entry.live();
@@ -269,6 +305,17 @@ impl Supervisor {
 
     fn session(&self) -> &str {
         &self.entry.record.session
+    }
+}
+
+/// Why an agent stands still; the reason first, since a list shows little more.
+fn trouble(error: &JournalError) -> String {
+    match error {
+        JournalError::Io { path, source, .. } => format!(
+            "cannot write its journal: {source} ({}); nothing is lost, and it goes on when that is mended",
+            path.display()
+        ),
+        other => other.to_string(),
     }
 }
 

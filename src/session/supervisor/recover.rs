@@ -11,9 +11,10 @@ use super::run::{Ending, Run};
 use super::{Message, Supervisor};
 use crate::backend::local::RAW_FILE;
 use crate::backend::{Control, Found};
+use crate::event::Body;
 use crate::event::journal::ResumePoint;
 use crate::runtime::{Command, Output};
-use crate::session::state::SessionState;
+use crate::session::state::{SessionState, State};
 use crate::store::MessageStatus;
 use crate::transport::lines::{Lines, RawReader};
 
@@ -103,6 +104,8 @@ impl Supervisor {
                         let _ = link.control(Control::CloseInput).await;
                     }
                 }
+                // Only now: what is still to be sent needs the link.
+                self.caught_up().await;
             }
             Ok(Found::Exited { run, raw_start, stderr_start, exit, raw_len }) => {
                 self.adopt_end(run, raw_start, stderr_start, raw_len, Ending::Exit(exit)).await;
@@ -120,7 +123,9 @@ impl Supervisor {
     }
 
     async fn adopt_end(&mut self, number: u32, start: u64, stderr: u64, raw_len: u64, ending: Ending) {
-        if self.run.is_none() && number <= self.runs {
+        // Killed right after it told the end, a control plane may not have counted it.
+        if self.run.is_none() && (number <= self.runs || self.entry.live().state.ended) {
+            self.runs = self.runs.max(number);
             return self.nothing_to_adopt().await; // The journal tells how it ended.
         }
         if self.adopt(number, start, stderr, raw_len).await
@@ -129,14 +134,25 @@ impl Supervisor {
             run.link = None;
             run.exit = Some(ending);
         }
+        self.caught_up().await;
     }
 
     /// No process is left that anything is to be learned of.
     async fn nothing_to_adopt(&mut self) {
         self.catch_up = None;
+        let handed_over = !self.in_flight.is_empty();
         self.unconfirm("the control plane was restarted before the runtime confirmed the message").await;
-        if self.entry.live().state.state == crate::session::state::State::Unknown && self.queue.is_empty() {
-            self.open_wanted = self.entry.record.contract.is_none();
+        if self.entry.live().state.state != State::Unknown || !self.queue.is_empty() {
+            return;
+        }
+        match self.entry.record.contract.clone() {
+            // The last control plane was killed before it wrote the first message down.
+            Some(text) if !handed_over => self.begin(Some(text)).await,
+            Some(_) => {
+                let why = "the control plane was killed while it started the process".to_owned();
+                self.state_fact(Body::SessionEnded { state: State::Failed, reason: Some(why) });
+            }
+            None => self.open_wanted = true,
         }
     }
 
@@ -175,14 +191,13 @@ impl Supervisor {
             ended_by: None,
         });
         self.hold_place();
-        self.caught_up().await;
         true
     }
 
     fn cannot_adopt(&mut self, why: &str) -> bool {
         tracing::error!(agent = %self.entry.record.name, error = why, "cannot take the process up again");
         let mut live = self.entry.live();
-        live.state.state = crate::session::state::State::Unknown;
+        live.state.state = State::Unknown;
         live.state.reason = Some(why.to_owned());
         false
     }
@@ -190,8 +205,8 @@ impl Supervisor {
     /// A turn that ran on holds its place, even where that makes one too many.
     fn hold_place(&mut self) {
         let busy = self.entry.live().state.turn.is_some() || !self.in_flight.is_empty();
-        if busy {
-            self.place = super::Place::Held(std::sync::Arc::clone(&self.env.slots).try_acquire_owned().ok());
+        if busy && !matches!(self.place, super::Place::Held(_)) {
+            self.place = super::Place::taken(&self.env.slots);
         }
     }
 

@@ -124,6 +124,7 @@ impl Supervisor {
                 run.exit = Some(Ending::Exit(exit));
                 run.link = None;
             }
+            Some(Notice::Swept) => self.swept(),
             Some(Notice::Trouble { text }) => self.state_fact(Body::Warning { text }),
             Some(Notice::InputBroken { why }) => {
                 self.unconfirm(&format!("the process no longer takes input: {why}")).await;
@@ -151,6 +152,11 @@ impl Supervisor {
         self.put(None, Fact::from(Body::SessionEnded { state, reason: reason.clone() }));
         self.commit();
         self.settle_in_flight(&run, state, reason.as_deref()).await;
+        if state == State::Failed && !run.protocol.ready() {
+            // Its session never opened; the next process would fare no better, and so on for ever.
+            let why = reason.clone().unwrap_or_else(|| "its session could not be opened".to_owned());
+            self.reject_queue(&why).await;
+        }
         self.place = Place::None;
         tracing::info!(agent = %self.entry.record.name, session = self.session(), state = state.word(), reason, "process ended");
         self.turn_over().await;
@@ -195,7 +201,7 @@ impl Supervisor {
             } else {
                 (Delivery::Unconfirmed, format!("the process ended before it confirmed the message: {why}"))
             };
-            if message.record.status == MessageStatus::Doubtful {
+            if message.record.status == MessageStatus::Doubtful && delivery == Delivery::Unconfirmed {
                 self.forget(message).await; // Its fate was told already.
             } else {
                 self.settle(message, None, delivery, Some(text)).await;

@@ -1,7 +1,5 @@
 //! Turns: what waits, what runs, and when the next one starts.
 
-use std::sync::Arc;
-
 use super::feed::user_message;
 use super::{MAX_QUEUED, Message, Place, Reply, Supervisor, problem};
 use crate::backend::Control;
@@ -62,6 +60,24 @@ impl Supervisor {
         Ok(Message { record, reply })
     }
 
+    /// A turn runs, or is about to: it was handed over, or the runtime has taken it and not begun.
+    pub(super) fn in_turn(&self) -> bool {
+        self.entry.live().state.turn.is_some()
+            || self.in_flight.iter().any(Message::starts_a_turn)
+            || self.run.as_ref().is_some_and(|r| r.exit.is_none() && r.protocol.busy())
+    }
+
+    /// No turn runs, and one is about to without anybody's doing: an agent that is not idle. (One that is
+    /// being ended begins nothing.)
+    pub(super) fn about_to_begin(&self) -> bool {
+        if self.entry.live().state.turn.is_some() || self.abort.is_some() || self.after_end.is_some() {
+            return false;
+        }
+        let batch = self.entry.record.mode == Mode::Batch
+            && self.run.as_ref().is_some_and(|r| r.exit.is_none() && r.outcome.is_none());
+        batch || !self.queue.is_empty() || self.in_turn()
+    }
+
     /// Starts what can be started.
     pub(super) async fn pump(&mut self) {
         let busy = self.abort.is_some() || self.stalled.is_some() || self.after_end.is_some();
@@ -69,30 +85,25 @@ impl Supervisor {
             return;
         }
         if self.queue.is_empty() {
+            let batch = self.entry.record.mode == Mode::Batch && self.run.is_some();
+            if !batch && self.catch_up.is_none() && !self.in_turn() {
+                self.place = Place::None; // It came for a message that was refused meanwhile.
+            }
             if self.open_wanted && self.run.is_none() {
                 self.open_session().await;
             }
             return;
         }
-        if self.in_flight.iter().any(Message::starts_a_turn) || self.entry.live().state.turn.is_some() {
+        if self.in_turn() {
             return;
         }
         if matches!(self.place, Place::None) {
-            self.ask_for_place();
+            self.place = Place::ask(&self.env.slots);
         }
         match self.place {
             Place::Held(_) => self.start_next().await,
             _ => self.tell_waiting(),
         }
-    }
-
-    /// Takes a free place at once, or waits for one in turn with the others.
-    fn ask_for_place(&mut self) {
-        let slots = Arc::clone(&self.env.slots);
-        self.place = match Arc::clone(&slots).try_acquire_owned() {
-            Ok(permit) => Place::Held(Some(permit)),
-            Err(_) => Place::Waiting(Box::pin(async move { slots.acquire_owned().await.ok() })),
-        };
     }
 
     /// Who waits for an answer need not wait for a place.

@@ -194,7 +194,8 @@ impl Bench {
     pub fn http(&self, method: &str, path: &str, api: &str) -> (u16, Value) {
         let socket = self.status()["socket"].as_str().unwrap().to_owned();
         let mut s = UnixStream::connect(socket).unwrap();
-        write!(s, "{method} {path} HTTP/1.1\r\nhost: x\r\nfracta-api: {api}\r\nconnection: close\r\n").unwrap();
+        write!(s, "{method} {path} HTTP/1.1\r\nhost: x\r\nfracta-api: {api}\r\nconnection: close\r\n")
+            .unwrap();
         write!(s, "content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}").unwrap();
         response(s)
     }

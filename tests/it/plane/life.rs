@@ -79,7 +79,8 @@ fn serve_in_the_foreground_is_used_by_commands_and_ends_on_a_signal() {
     let b = Bench::new();
     let mut server = b.command(&["serve"]).spawn().unwrap();
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line).unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line)
+        .unwrap();
     assert!(line.contains("is ready"), "{line}");
     assert_eq!(b.server_pid(), i32::try_from(server.id()).unwrap());
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(b.server_pid()), nix::sys::signal::SIGTERM).unwrap();
@@ -200,7 +201,13 @@ fn a_control_plane_that_cannot_start_says_why() {
 fn agents_outlive_the_control_plane_unless_they_are_to_end() {
     let b = Bench::new();
     let (first, second) = (b.fifo("first"), b.fifo("second"));
-    b.ok(&["spawn", "--task", "a", "--contract", &format!("wait {} wait {}", first.display(), second.display())]);
+    b.ok(&[
+        "spawn",
+        "--task",
+        "a",
+        "--contract",
+        &format!("wait {} wait {}", first.display(), second.display()),
+    ]);
     drop(open_fifo(&first));
     let held = open_fifo(&second);
     assert!(b.ok(&["stop"]).contains("agents go on"));
@@ -229,7 +236,8 @@ fn a_client_that_stopped_reading_does_not_keep_the_control_plane() {
     let b = Bench::new();
     b.spawn_and_wait("a", "flood 40000");
     let mut slow = std::os::unix::net::UnixStream::connect(b.status()["socket"].as_str().unwrap()).unwrap();
-    slow.write_all(b"GET /v1/agents/a/events?follow=true HTTP/1.1\r\nhost: x\r\nfracta-api: 1\r\n\r\n").unwrap();
+    slow.write_all(b"GET /v1/agents/a/events?follow=true HTTP/1.1\r\nhost: x\r\nfracta-api: 1\r\n\r\n")
+        .unwrap();
     let mut byte = [0];
     std::io::Read::read_exact(&mut slow, &mut byte).unwrap(); // It is being answered, and reads no more.
     let pid = b.server_pid();
@@ -241,7 +249,8 @@ fn a_client_that_stopped_reading_does_not_keep_the_control_plane() {
 
 /// Processes other than control planes whose command line names this folder.
 fn processes(dir: &std::path::Path) -> Vec<String> {
-    let out = std::process::Command::new("ps").args(["-eo", "pid=,args="]).stderr(Stdio::null()).output().unwrap();
+    let out =
+        std::process::Command::new("ps").args(["-eo", "pid=,args="]).stderr(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let here = dir.to_str().unwrap();
     text.lines().filter(|l| l.contains(here) && !l.contains(" serve ")).map(str::to_owned).collect()

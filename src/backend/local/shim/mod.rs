@@ -30,11 +30,14 @@ use std::time::Duration;
 use nix::libc;
 
 use super::frame::{self, Notice};
-use super::record::{self, ProcId, RunRecord, ShimSpec, StdoutTo};
+use super::record::{self, ExitRecord, ProcId, RunRecord, ShimSpec, StdoutTo};
 use super::tree;
 
 /// How long the spec may take to arrive.
 const SPEC_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the shim of the run before, which has ended, may take to go. It tells its clients for ten
+/// seconds at most.
+const GOING: Duration = Duration::from_secs(15);
 
 /// Runs the shim: the whole of the process that `fracta shim` is. Called by `main` before anything else,
 /// without threads.
@@ -97,7 +100,7 @@ fn prepare(mut sock: UnixStream) -> Result<run::Owner, String> {
     let raw_path = dir.join(super::RAW_FILE);
     let in_dir = |e: io::Error| failed(&format!("write in {}", dir.display()), e);
     let raw = record::append(&raw_path).map_err(in_dir)?;
-    raw.try_lock().map_err(|e| {
+    own(&raw, &dir).map_err(|e| {
         format!("another shim owns {} ({e}): a session has one run at a time", raw_path.display())
     })?;
     let stderr = record::append(&dir.join(super::STDERR_FILE)).map_err(in_dir)?;
@@ -145,6 +148,26 @@ fn prepare(mut sock: UnixStream) -> Result<run::Owner, String> {
     owner.adopt(started, noted.err().map(in_dir)).map_err(|e| failed("set up the agent's pipes", e))?;
     owner.welcome(sock);
     Ok(owner)
+}
+
+/// Takes the session's lock. A shim whose run has ended holds it only until its clients know, and is
+/// waited for; one whose run goes on is not.
+fn own(raw: &File, dir: &Path) -> Result<(), fs::TryLockError> {
+    let until = std::time::Instant::now() + GOING;
+    loop {
+        let error = match raw.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(e) => e,
+        };
+        let run = record::read::<RunRecord>(&dir.join(super::RUN_FILE)).ok().flatten();
+        let end = record::read::<ExitRecord>(&dir.join(super::EXIT_FILE)).ok().flatten();
+        let going = matches!((run, end), (Some(run), Some(end)) if run.run == end.run);
+        if !going || std::time::Instant::now() >= until {
+            return Err(error);
+        }
+        // Nothing announces the end of a process that is not ours.
+        let _ = nix::poll::poll(&mut [], nix::poll::PollTimeout::from(5_u8));
+    }
 }
 
 fn read_spec(sock: &mut UnixStream) -> Result<ShimSpec, String> {
