@@ -105,6 +105,8 @@ impl Conversation {
     /// Where the files cannot be opened, or another conversation of the session does not end.
     pub async fn open(endpoint: Endpoint, raw: &Path, lock: &Path) -> io::Result<Self> {
         let raw = Raw::open(raw, lock).await?;
+        // Building a client needs one, though only loopback without TLS is talked to.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -5,6 +5,7 @@
 mod agents;
 mod codex_protocol;
 mod demo;
+mod opencode_protocol;
 mod plane;
 mod plane_support;
 mod recordings;
