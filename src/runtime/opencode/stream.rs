@@ -82,7 +82,7 @@ struct Turn {
 impl Stream {
     pub(super) fn new(spec: &SessionSpec) -> Self {
         Self {
-            past_known: spec.resume_token.is_none(),
+            past_known: false,
             steps: Steps::new(spec.step_limit),
             spec: spec.clone(),
             session: None,
@@ -178,7 +178,8 @@ impl Stream {
         };
         match what {
             "create" | "open" if self.session.is_some() => {}
-            "create" | "open" if ok => self.session_opened(body, out),
+            // Which of the two was asked tells the answer: a rebuilt machine has a token in any case.
+            "create" | "open" if ok => self.session_opened(what == "create", body, out),
             // Asked again with the next connection.
             "create" | "open" | "past" if status == 0 => {}
             "create" => self.fail(format!("opencode cannot start a session: {}", why()), out),
@@ -218,12 +219,13 @@ impl Stream {
         }
     }
 
-    fn session_opened(&mut self, body: &Value, out: &mut Output) {
+    fn session_opened(&mut self, new: bool, body: &Value, out: &mut Output) {
         let Some(id) = text(body, "id").filter(|id| super::session_id(id).is_ok()) else {
             return self.fail("opencode opened a session without an id".to_owned(), out);
         };
         self.session = Some(id.to_owned());
-        if self.past_known { self.started(out) } else { self.ask_for_past(out) }
+        self.past_known = new;
+        if new { self.started(out) } else { self.ask_for_past(out) }
     }
 
     fn past(&mut self, body: &Value, out: &mut Output) {
