@@ -215,14 +215,15 @@ impl Shared {
                     return;
                 }
                 Err(e) => {
-                    let text = format!("what the agent says cannot be written to raw.jsonl ({e}); it waits until it can");
+                    let text = format!(
+                        "what the agent says cannot be written to raw.jsonl ({e}); it waits until it can"
+                    );
                     self.trouble.send_if_modified(|t| t.replace(text.clone()).as_ref() != Some(&text));
                     tokio::time::sleep(DISK_PAUSE).await;
                 }
             }
         }
     }
-
 }
 
 /// Keeps the stream of events open until the process is gone.
@@ -313,7 +314,11 @@ fn event_line(piece: Piece<'_>) -> Vec<u8> {
 }
 
 /// Carries requests out, one after the other.
-async fn carry(mut shared: Shared, mut requests: mpsc::Receiver<Request>, mut connected: watch::Receiver<bool>) {
+async fn carry(
+    mut shared: Shared,
+    mut requests: mpsc::Receiver<Request>,
+    mut connected: watch::Receiver<bool>,
+) {
     let closing = shared.closing.clone();
     let work = async {
         if connected.wait_for(|c| *c).await.is_err() {
@@ -330,9 +335,7 @@ async fn carry(mut shared: Shared, mut requests: mpsc::Receiver<Request>, mut co
 
 async fn answer(shared: &mut Shared, request: &Request) -> Value {
     let id = &request.id;
-    let failed = |error: String, sent: bool| {
-        json!({"id": id, "status": 0, "error": error, "sent": sent})
-    };
+    let failed = |error: String, sent: bool| json!({"id": id, "status": 0, "error": error, "sent": sent});
     let Some(url) = shared.url(&request.path).await else {
         return failed("the conversation is over".to_owned(), false);
     };

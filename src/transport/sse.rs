@@ -133,8 +133,12 @@ mod tests {
     #[test]
     fn events_are_the_same_however_the_bytes_come() {
         let text = b"\xEF\xBB\xBFdata: {\"a\":1}\n\n: comment\n\nevent: x\nid: 7\ndata:one\r\ndata: two\r\n\r\ndata\n\ndatum: no\n\n\rdata: \xFF\xFE\r\rdata: unended";
-        let want: Vec<Result<Vec<u8>, u64>> =
-            vec![Ok(b"{\"a\":1}".to_vec()), Ok(b"one\ntwo".to_vec()), Ok(Vec::new()), Ok(b"\xFF\xFE".to_vec())];
+        let want: Vec<Result<Vec<u8>, u64>> = vec![
+            Ok(b"{\"a\":1}".to_vec()),
+            Ok(b"one\ntwo".to_vec()),
+            Ok(Vec::new()),
+            Ok(b"\xFF\xFE".to_vec()),
+        ];
         for size in [1, 2, 3, 7, text.len()] {
             assert_eq!(cut(100, size, text), want, "in parts of {size}");
         }
@@ -144,7 +148,10 @@ mod tests {
     fn an_event_that_is_too_long_is_left_out_and_the_next_one_is_not() {
         let text = b"data: 0123456789\n\ndata: 01234567890\n\ndata: 01234\ndata: 56789\n\ndata: ok\n\n";
         for size in [1, 5, text.len()] {
-            assert_eq!(cut(10, size, text), [Ok(b"0123456789".to_vec()), Err(11), Err(11), Ok(b"ok".to_vec())]);
+            assert_eq!(
+                cut(10, size, text),
+                [Ok(b"0123456789".to_vec()), Err(11), Err(11), Ok(b"ok".to_vec())]
+            );
         }
         let mut events = Events::new(10);
         events.push(&vec![b'x'; 1 << 20], |_| {});

@@ -23,7 +23,8 @@ mod real_cli {
     }
 
     async fn spawn(p: &Plane, name: &str, mode: &str, contract: &str) -> Value {
-        p.json(&["spawn", "--task", name, "--runtime", "opencode", "--mode", mode, "--contract", contract]).await
+        p.json(&["spawn", "--task", name, "--runtime", "opencode", "--mode", mode, "--contract", contract])
+            .await
     }
 
     fn of_kind<'e>(events: &'e [Value], wanted: &str) -> Vec<&'e Value> {
@@ -78,7 +79,8 @@ mod real_cli {
     #[tokio::test]
     async fn past_the_limit_of_steps_a_turn_ends() {
         let Some(p) = plane(Setup { step_limit: Some(2), ..Setup::default() }) else { return };
-        let many = "Loop.\nfracta:run echo 1\nfracta:run echo 2\nfracta:run echo 3\nfracta:run echo 4\nfracta:hang";
+        let many =
+            "Loop.\nfracta:run echo 1\nfracta:run echo 2\nfracta:run echo 3\nfracta:run echo 4\nfracta:hang";
         for mode in ["batch", "stream"] {
             spawn(&p, mode, mode, many).await;
             let end = p.wait_event(mode, is_turn_end).await;
@@ -110,7 +112,9 @@ mod real_cli {
         let secret: Value = serde_json::from_slice(&std::fs::read(dir.join("http.json")).unwrap()).unwrap();
         let secret = secret["password"].as_str().unwrap();
         assert_eq!(secret.len(), 64);
-        for file in [dir.join("raw.jsonl"), dir.join("events.jsonl"), dir.join("run.json"), p.layout().log_file()] {
+        for file in
+            [dir.join("raw.jsonl"), dir.join("events.jsonl"), dir.join("run.json"), p.layout().log_file()]
+        {
             assert!(!std::fs::read_to_string(&file).unwrap().contains(secret), "{}", file.display());
         }
         assert!(p.processes().iter().all(|f| !f.argv.contains(secret)));
@@ -142,7 +146,8 @@ mod real_cli {
         assert_eq!(end["outcome"], "completed");
         let events = p.events("a").await;
         assert_eq!(messages(&events), ["Thanks."], "the turn goes on after a no");
-        let said: Vec<_> = of_kind(&events, "approval.resolved").iter().map(|e| e["decision"].clone()).collect();
+        let said: Vec<_> =
+            of_kind(&events, "approval.resolved").iter().map(|e| e["decision"].clone()).collect();
         assert_eq!(said, ["approved", "denied"]);
         assert!(workspace.join("yes.txt").exists() && !workspace.join("no.txt").exists());
     }

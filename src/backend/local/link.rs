@@ -11,7 +11,8 @@ use nix::sys::signal::Signal;
 use super::frame::{Notice as ShimNotice, Request};
 use super::record::{self, RunRecord};
 use super::{
-    Attached, HTTP_FILE, LINK_LOCK, LocalError, RAW_FILE, RUN_FILE, STDOUT_FILE, ShimSpec, StdoutTo, attach, start,
+    Attached, HTTP_FILE, LINK_LOCK, LocalError, RAW_FILE, RUN_FILE, STDOUT_FILE, ShimSpec, StdoutTo, attach,
+    start,
 };
 use crate::backend::{Backend, BackendError, Control, Found, Link, LinkLost, Notice, RunSpec};
 use crate::runtime::{HttpSse, Send, Wire};
@@ -137,7 +138,8 @@ fn endpoint(
         events: wire.events.to_owned(),
     };
     let path = spec.session_dir.join(HTTP_FILE);
-    record::write_atomic(&path, &endpoint).map_err(|e| failed(format!("cannot write {}: {e}", path.display())))?;
+    record::write_atomic(&path, &endpoint)
+        .map_err(|e| failed(format!("cannot write {}: {e}", path.display())))?;
     Ok(endpoint)
 }
 

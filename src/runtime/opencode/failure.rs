@@ -64,7 +64,10 @@ mod tests {
         let session = "\u{1b}[91m\u{1b}[1mError: \u{1b}[0mSession not found\n";
         assert_eq!(reason(session, &exit(1)), "Error: Session not found (exit code 1)");
         let asked = "\u{1b}[93m\u{1b}[1m! \u{1b}[0mpermission requested: bash (echo hi); auto-rejecting\n";
-        assert_eq!(reason(asked, &exit(0)), "permission requested: bash (echo hi); auto-rejecting (exit code 0)");
+        assert_eq!(
+            reason(asked, &exit(0)),
+            "permission requested: bash (echo hi); auto-rejecting (exit code 0)"
+        );
         let model = "ERROR 2026-11-22T16:17:35 +245ms service=models.dev error=Unable to connect.\n\
             1095 |     const info = provider.models[modelID]\n          ^\n\
             ProviderModelNotFoundError: ProviderModelNotFoundError\n data: {\n  providerID: \"anthropic\",\n},\n\n      at getModel (src/provider/provider.ts:1100:13)\n";

@@ -25,8 +25,6 @@ mod failure;
 mod json;
 mod steps;
 mod stream;
-#[cfg(test)]
-mod tests;
 mod tools;
 
 use std::ffi::OsString;
@@ -103,7 +101,8 @@ impl Runtime for OpenCode {
                 Ok(Launch { argv, env, wire, stdin: false, input: None })
             }
             Mode::Batch => {
-                let prompt = prompt.ok_or_else(|| Refused("an opencode batch turn needs a prompt".to_owned()))?;
+                let prompt =
+                    prompt.ok_or_else(|| Refused("an opencode batch turn needs a prompt".to_owned()))?;
                 argv.extend(["run", "--format", "json"].map(OsString::from));
                 if spec.cli.features.contains_key("run.thinking") {
                     argv.push("--thinking".into());

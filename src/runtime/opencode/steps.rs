@@ -86,7 +86,10 @@ mod tests {
 
     #[test]
     fn the_same_step_counts_once_and_zero_is_no_limit() {
-        assert_eq!(run(1, ["a", "a", "a"].map(str::to_owned).into_iter()), (vec![Body::Step { n: 1, limit: 1 }], vec![]));
+        assert_eq!(
+            run(1, ["a", "a", "a"].map(str::to_owned).into_iter()),
+            (vec![Body::Step { n: 1, limit: 1 }], vec![])
+        );
         assert_eq!(run(0, (0..100).map(|i| i.to_string())).1, [] as [u32; 0]);
     }
 }

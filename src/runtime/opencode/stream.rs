@@ -285,7 +285,8 @@ impl Stream {
         let Some(turn) = self.turn.take() else { return };
         self.ended = Some(turn.id.clone());
         self.withdraw_all(out);
-        let silent = "opencode ended the turn without asking the model; is the model known? See `opencode models`";
+        let silent =
+            "opencode ended the turn without asking the model; is the model known? See `opencode models`";
         let (outcome, error) = match turn.error {
             _ if turn.over => (Outcome::Failed, Some(self.steps.reason())),
             _ if turn.aborted => (Outcome::Interrupted, None),
@@ -298,7 +299,13 @@ impl Stream {
 
     fn abort(&self, out: &mut Output) {
         if let (Some(session), Some(turn)) = (&self.session, &self.turn) {
-            Self::request(&format!("abort#{}", turn.id), "POST", format!("/session/{session}/abort"), None, out);
+            Self::request(
+                &format!("abort#{}", turn.id),
+                "POST",
+                format!("/session/{session}/abort"),
+                None,
+                out,
+            );
         }
     }
 

@@ -62,7 +62,8 @@ pub(super) fn ended(part: &Value, diff: Option<&str>, mut fact: impl FnMut(Body)
     match (kind(&tool), &error) {
         (Kind::Command, _) => {
             let output = state.pointer("/metadata/output").and_then(Value::as_str);
-            let words = output.map(str::to_owned).or(error).or_else(|| text(state, "output").map(str::to_owned));
+            let words =
+                output.map(str::to_owned).or(error).or_else(|| text(state, "output").map(str::to_owned));
             fact(Body::CommandCompleted {
                 item,
                 command: owned(&input, "command"),

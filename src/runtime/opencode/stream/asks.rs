@@ -26,8 +26,13 @@ impl Stream {
         if let Some(diff) = &diff {
             self.call(&call).1 = Some(diff.clone());
         }
-        let patterns: Vec<&str> =
-            p.get("patterns").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let patterns: Vec<&str> = p
+            .get("patterns")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let (permission, patterns) = (owned(p, "permission"), patterns.join(", "));
         let mut command = None;
         let what = match permission.as_str() {
@@ -151,9 +156,8 @@ impl Stream {
     pub(super) fn open_asks(&mut self, questions: bool, body: &Value, out: &mut Output) {
         let Some(all) = body.as_array() else { return };
         let ids: Vec<&str> = all.iter().filter_map(|p| text(p, "id")).collect();
-        let gone = |(id, ask): &(&String, &Ask)| {
-            ask.questions.is_some() == questions && !ids.contains(&id.as_str())
-        };
+        let gone =
+            |(id, ask): &(&String, &Ask)| ask.questions.is_some() == questions && !ids.contains(&id.as_str());
         let gone: Vec<String> = self.asks.iter().filter(gone).map(|(id, _)| id.clone()).collect();
         gone.iter().for_each(|id| self.withdraw(id, out));
         for p in all {

@@ -72,7 +72,8 @@ impl Stream {
             "question.asked" => self.question_asked(p, out),
             "permission.replied" | "question.replied" | "question.rejected" => self.replied(kind, p, out),
             // Of a subagent: what it does is shown by the tool that started it.
-            "message.part.delta" | "session.status" | "session.idle" | "session.error" | "session.compacted" => {}
+            "message.part.delta" | "session.status" | "session.idle" | "session.error"
+            | "session.compacted" => {}
             _ if ignored(kind) => {}
             _ => self.fact(raw(line), out),
         }
