@@ -144,7 +144,7 @@ impl Conversation {
     }
 
     /// Length of `raw.jsonl`.
-    pub fn len(&self) -> u64 {
+    pub fn raw_len(&self) -> u64 {
         *self.len.borrow()
     }
 
@@ -155,11 +155,11 @@ impl Conversation {
         tokio::select! {
             changed = self.len.changed() => match changed {
                 Ok(()) => News::Grown(*self.len.borrow_and_update()),
-                Err(e) => { over(e).await; News::Grown(self.len()) }
+                Err(e) => { over(e).await; News::Grown(self.raw_len()) }
             },
             changed = self.trouble.changed() => match changed {
                 Ok(()) => News::Trouble(self.trouble.borrow_and_update().clone().unwrap_or_default()),
-                Err(e) => { over(e).await; News::Grown(self.len()) }
+                Err(e) => { over(e).await; News::Grown(self.raw_len()) }
             },
         }
     }

@@ -196,7 +196,7 @@ impl LocalLink {
     }
 
     fn raw_len(&self) -> u64 {
-        self.http.as_ref().map_or(self.shim.hello().raw_len, |h| h.conversation.len())
+        self.http.as_ref().map_or(self.shim.hello().raw_len, |h| h.conversation.raw_len())
     }
 
     async fn request(&self, request: Request) -> Result<(), LinkLost> {
@@ -213,7 +213,7 @@ impl Link for LocalLink {
                     Some(http) => {
                         if let Some(exit) = http.exit.clone() {
                             http.conversation.finish().await;
-                            return Some(Notice::Exit { exit, raw_len: http.conversation.len() });
+                            return Some(Notice::Exit { exit, raw_len: http.conversation.raw_len() });
                         }
                         tokio::select! {
                             told = self.shim.notice() => match told? {

@@ -58,6 +58,8 @@ pub(super) struct Stream {
     /// A prompt that the server took, whose message did not come yet.
     accepted: Option<String>,
     last_error: Option<String>,
+    /// What was missed could not be fetched yet.
+    behind: bool,
 }
 
 /// The running turn.
@@ -97,6 +99,7 @@ impl Stream {
             asks: BTreeMap::new(),
             accepted: None,
             last_error: None,
+            behind: false,
         }
     }
 
@@ -207,7 +210,12 @@ impl Stream {
                 let text = format!("opencode did not take the answer to {about}: {}", why());
                 self.fact(Body::Warning { text }, out);
             }
-            "messages" if ok => self.messages(body, out),
+            "messages" if ok => {
+                self.behind = false;
+                self.messages(body, out);
+            }
+            // Asked again with the next connection or heartbeat.
+            "messages" if status == 0 => self.behind = true,
             "messages" => {
                 let text = format!("what was said while the link was down cannot be fetched: {}", why());
                 self.fact(Body::Gap { text }, out);
@@ -346,7 +354,7 @@ impl Stream {
     }
 
     fn heartbeat(&self, out: &mut Output) {
-        if self.turn.as_ref().is_some_and(|t| t.doubted && t.busy == 0) {
+        if self.behind || self.turn.as_ref().is_some_and(|t| t.doubted && t.busy == 0) {
             self.catch_up(out);
         }
     }
