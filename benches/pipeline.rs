@@ -115,7 +115,8 @@ fn protocol() -> Option<Box<dyn Protocol>> {
 
 /// Answers each request that the adapter sent.
 fn answer(p: &mut dyn Protocol, out: &mut Output) {
-    for Send::Message(bytes) in std::mem::take(&mut out.sends) {
+    for send in std::mem::take(&mut out.sends) {
+        let Send::Message(bytes) = send else { continue };
         let sent: Value = serde_json::from_slice(&bytes).unwrap();
         let Some(id) = sent.get("id") else { continue };
         let result = match sent["method"].as_str() {

@@ -37,7 +37,14 @@ pub fn make(dir: &Path, base_url: &str) -> io::Result<Homes> {
         "autoupdate": false,
         "share": "disabled",
         "model": OPENCODE_MODEL,
-        "provider": {"anthropic": {"options": {"baseURL": format!("{base_url}/v1"), "apiKey": KEY}}}
+        // Older versions have a list of models without this one, and fetch a newer list from the network.
+        "provider": {"anthropic": {
+            "options": {"baseURL": format!("{base_url}/v1"), "apiKey": KEY},
+            "models": {OPENCODE_MODEL.trim_start_matches("anthropic/"): {
+                "name": "Scripted", "tool_call": true, "reasoning": true,
+                "limit": {"context": 200_000, "output": 32_000}, "cost": {"input": 3, "output": 15}
+            }}
+        }}
     });
     write(&folder(&config, "opencode")?.join("opencode.json"), &format!("{opencode_config:#}\n"))?;
 

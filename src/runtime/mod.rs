@@ -12,6 +12,8 @@
 pub mod claude;
 pub mod codex;
 mod json;
+pub mod opencode;
+pub mod settings;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,6 +22,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Decision, Fact};
+pub use settings::{McpServer, McpTransport, Settings, SettingsRequest};
 
 /// How an agent is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -102,7 +105,23 @@ pub struct CliInfo {
 pub enum Wire {
     /// Lines on stdin and stdout.
     Stdio,
-    // WebSocket and HTTP+SSE come with the backends and adapters that use them.
+    /// Requests by HTTP on loopback, and one long response of server-sent events. What is said lies in
+    /// `raw.jsonl` as lines, see [`crate::transport::http`].
+    HttpSse(HttpSse),
+    // WebSocket comes with the backends and adapters that use it.
+}
+
+/// How a process that is an HTTP server is talked to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSse {
+    /// User of HTTP basic authentication.
+    pub user: &'static str,
+    /// Variable in which the process is told its password. It is made by the backend, for one run.
+    pub password_env: &'static str,
+    /// What stands before `127.0.0.1:PORT` in the line of stdout that tells where it listens.
+    pub announced: &'static str,
+    /// Path of the events.
+    pub events: &'static str,
 }
 
 /// What to start.
@@ -144,6 +163,9 @@ pub enum Command {
 pub enum Send {
     /// One message: a line on stdio (the end of line is added by the transport), a frame on WebSocket.
     Message(Vec<u8>),
+    /// A request, only with [`Wire::HttpSse`]. Its answer comes as a line
+    /// `{"fracta":"http","id":…,"status":…,"body":…}`; the id says what it is about.
+    Http { id: String, method: &'static str, path: String, body: Option<Vec<u8>> },
 }
 
 /// What an adapter gives back from one input or command.
@@ -220,6 +242,11 @@ pub trait Runtime: std::marker::Send + Sync {
     /// What to start. In batch mode `prompt` is the turn's text.
     fn launch(&self, spec: &SessionSpec, prompt: Option<&str>) -> Result<Launch, Refused>;
 
+    /// How MCP servers and allowed tools reach the CLI; merged there with what the user has set.
+    fn settings(&self, _request: &SettingsRequest<'_>) -> Settings {
+        Settings::default()
+    }
+
     /// The state machine for the process that [`Runtime::launch`] described. In batch mode
     /// `message` is the id of the prompt.
     fn protocol(&self, spec: &SessionSpec, message: Option<&str>) -> Box<dyn Protocol>;
@@ -233,6 +260,7 @@ pub fn adapter(name: &str) -> Option<&'static dyn Runtime> {
     match name {
         "claude" => Some(&claude::Claude),
         "codex" => Some(&codex::Codex),
+        "opencode" => Some(&opencode::OpenCode),
         _ => None,
     }
 }

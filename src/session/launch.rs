@@ -7,11 +7,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::entry::Entry;
+use super::settings;
 use super::supervisor::problem;
 use crate::backend::{Backend, RunSpec, local};
 use crate::config::{self, Config, Loaded, RuntimeConfig};
 use crate::control::wire::{Code, Problem};
-use crate::runtime::{self, CliInfo, Protocol, Runtime, SessionSpec};
+use crate::runtime::{self, CliInfo, Launch, Protocol, Runtime, SessionSpec};
 use crate::store::Store;
 
 /// How long a CLI may take to say its version.
@@ -39,6 +40,8 @@ pub struct Launcher {
 
 /// All that a start needs.
 pub struct Prepared {
+    /// What the agent cannot be given, for people.
+    pub warnings: Vec<String>,
     pub runtime: &'static dyn Runtime,
     pub session: SessionSpec,
     pub run: RunSpec,
@@ -94,10 +97,15 @@ impl Launcher {
         prompt: Option<&str>,
     ) -> Result<Prepared, Problem> {
         let (runtime, session, entry_env) = self.session(entry, run, resume_token).await?;
-        let launch = runtime.launch(&session, prompt).map_err(|r| problem(Code::Unsupported, r.0))?;
-        let env = environment(&launch.env, &entry_env, &session.cwd);
+        let mut launch = runtime.launch(&session, prompt).map_err(|r| problem(Code::Unsupported, r.0))?;
+        let loaded = self.config()?;
+        let settings =
+            settings::of(&loaded.config, &entry.record.name, runtime, &session, &entry_env, &entry.dir)?;
+        settings::write(&entry.dir, &settings.files)?;
+        insert_args(&mut launch, &session, &settings.args);
+        let env = environment(&launch.env, &entry_env, &settings.env, &session.cwd);
         let run = RunSpec { session_dir: entry.dir.clone(), run, cwd: session.cwd.clone(), launch, env };
-        Ok(Prepared { runtime, session, run })
+        Ok(Prepared { warnings: settings.warnings, runtime, session, run })
     }
 
     /// The adapter's side of a process that runs already; in batch mode `message` is the id of its
@@ -222,10 +230,18 @@ pub fn default_runtime(config: &Config) -> Option<&str> {
     config.runtime(None, &lookup).ok().map(|chosen| chosen.name)
 }
 
-/// The environment of a local agent; later wins: inherited, the adapter's own, the runtime's.
+/// Puts arguments right behind the command's own.
+pub fn insert_args(launch: &mut Launch, spec: &SessionSpec, args: &[OsString]) {
+    let at = spec.command.len().clamp(1, launch.argv.len());
+    launch.argv.splice(at..at, args.iter().cloned());
+}
+
+/// The environment of a local agent; later wins: inherited, the adapter's own, the runtime's, what
+/// the settings need (they hold what the runtime's says of the same).
 fn environment(
     adapter: &[(OsString, OsString)],
     own: &[(String, String)],
+    settings: &[(OsString, OsString)],
     cwd: &Path,
 ) -> Vec<(OsString, OsString)> {
     let mut all: BTreeMap<OsString, OsString> = std::env::vars_os().filter(|(k, _)| !is_ours(k)).collect();
@@ -233,6 +249,7 @@ fn environment(
     all.insert("PWD".into(), cwd.into());
     all.extend(adapter.iter().cloned());
     all.extend(own.iter().map(|(k, v)| (k.into(), v.into())));
+    all.extend(settings.iter().cloned());
     all.into_iter().collect()
 }
 

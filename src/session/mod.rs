@@ -3,5 +3,6 @@
 pub mod entry;
 pub mod hub;
 pub mod launch;
+pub(crate) mod settings;
 pub mod state;
 pub mod supervisor;

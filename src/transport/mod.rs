@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod http;
 pub mod lines;
+pub mod sse;
 pub mod stdio;
 
 /// Longest line that is parsed, in bytes (8 MiB). A longer one is kept in `raw.jsonl` and becomes a

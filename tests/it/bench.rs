@@ -175,7 +175,7 @@ impl Agent {
         self.facts.extend(out.facts);
         self.deliveries.extend(out.deliveries);
         for send in out.sends {
-            let Send::Message(mut bytes) = send;
+            let Send::Message(mut bytes) = send else { panic!("codex speaks no HTTP") };
             bytes.push(b'\n');
             self.stdin.as_mut().expect("only a stream is written to").write_all(&bytes).await.unwrap();
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use fracta::control::client::{Client, Endpoint};
 use fracta::control::wire::{self, Watch};
-use fracta::demo::homes::{CODEX_MODEL, Homes};
+use fracta::demo::homes::{CODEX_MODEL, Homes, OPENCODE_MODEL};
 use fracta::demo::model::ModelServer;
 use fracta::demo::script::PromptScript;
 use fracta::paths::Layout;
@@ -38,6 +38,10 @@ pub struct Setup {
     pub max_running: u32,
     /// In place of the installed codex. Without Codex's own sandbox, like the usual one.
     pub command: Option<Vec<String>>,
+    /// In place of the installed opencode.
+    pub opencode: Option<Vec<String>>,
+    /// OpenCode's guard.
+    pub step_limit: Option<u32>,
     /// `(tier, model)` of the runtime.
     pub tiers: Vec<(&'static str, &'static str)>,
     /// Further top-level YAML.
@@ -52,6 +56,8 @@ impl Default for Setup {
             permissions: Some("auto"),
             max_running: 8,
             command: None,
+            opencode: None,
+            step_limit: None,
             tiers: Vec::new(),
             more: String::new(),
             env: Vec::new(),
@@ -137,9 +143,35 @@ impl Plane {
         }
         let agents = json!({
             "default_runtime": "codex", "default_mode": "stream", "max_running": setup.max_running,
-            "agent_runtimes": { "codex": runtime },
+            "agent_runtimes": { "codex": runtime, "opencode": self.opencode(setup), "claude": self.claude(setup) },
         });
         format!("agents: {agents}\n{}", setup.more)
+    }
+
+    /// The entry of Claude: the same permissions, its own home and model.
+    fn claude(&self, setup: &Setup) -> Value {
+        let env: serde_json::Map<_, _> =
+            self.homes.claude.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+        let mut runtime = json!({ "env": env });
+        if let Some(p) = setup.permissions {
+            runtime["permissions"] = json!(p);
+        }
+        runtime
+    }
+
+    /// The entry of OpenCode: the same permissions and limits, its own home and model.
+    fn opencode(&self, setup: &Setup) -> Value {
+        let env: serde_json::Map<_, _> =
+            self.homes.opencode.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+        let command = setup.opencode.clone().unwrap_or_else(|| vec!["opencode".to_owned()]);
+        let mut runtime = json!({ "command": command, "model": OPENCODE_MODEL, "env": env });
+        if let Some(p) = setup.permissions {
+            runtime["permissions"] = json!(p);
+        }
+        if let Some(limit) = setup.step_limit {
+            runtime["step_limit"] = json!(limit);
+        }
+        runtime
     }
 
     /// The project's root.

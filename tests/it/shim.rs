@@ -42,6 +42,7 @@ impl Session {
             cwd: self.path().to_owned(),
             env: vec![env("PATH", &std::env::var("PATH").unwrap()), env("TEST_TOKEN", &self.token)],
             stdin: true,
+            stdout: Default::default(),
         }
     }
 

@@ -10,6 +10,9 @@
 //! | file | holds |
 //! |---|---|
 //! | `raw.jsonl` | the agent's stdout as received, appended over the runs. The living shim holds it locked |
+//! | `stdout.log` | of an agent that is a server ([`StdoutTo::Log`]): its stdout, of this run. `raw.jsonl` is then written by the control plane ([`crate::transport::http`]), and the shim only holds it locked |
+//! | `http.json` | of such an agent: how it is talked to, with its password |
+//! | `link.lock` | locked by who writes `raw.jsonl` of such an agent |
 //! | `stderr.log` | the agent's stderr, appended. The agent writes it itself |
 //! | `run.json` | [`RunRecord`]: which run this is, and who owns it |
 //! | `exit.json` | [`ExitRecord`]: written when the run is over and nothing of it is left |
@@ -23,11 +26,17 @@ mod spawn;
 pub mod tree;
 
 pub use link::Local;
-pub use record::{ExitRecord, ProcId, RunRecord, ShimSpec};
+pub use record::{ExitRecord, ProcId, RunRecord, ShimSpec, StdoutTo};
 pub use spawn::{Attached, LocalError, attach, start};
 
 /// Bytes of stdout over all runs, as received.
 pub const RAW_FILE: &str = "raw.jsonl";
+/// Stdout of a server, of its newest run.
+pub const STDOUT_FILE: &str = "stdout.log";
+/// How a server is talked to: [`crate::transport::http::Endpoint`].
+pub const HTTP_FILE: &str = "http.json";
+/// Locked by the writer of a server's `raw.jsonl`.
+pub const LINK_LOCK: &str = "link.lock";
 /// Bytes of stderr over all runs.
 pub const STDERR_FILE: &str = "stderr.log";
 /// The newest run's [`RunRecord`].

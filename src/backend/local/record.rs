@@ -28,6 +28,20 @@ pub struct ShimSpec {
     pub env: Vec<(OsString, OsString)>,
     /// False: the agent's stdin is `/dev/null`.
     pub stdin: bool,
+    /// Where its stdout goes.
+    #[serde(default)]
+    pub stdout: StdoutTo,
+}
+
+/// Where an agent's stdout goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StdoutTo {
+    /// To `raw.jsonl`: it is what the agent says.
+    #[default]
+    Raw,
+    /// To `stdout.log`: the agent is a server, and says what it has to say elsewhere.
+    Log,
 }
 
 /// A process, told apart from a later one with the same number.
@@ -168,10 +182,12 @@ mod tests {
             cwd: "/".into(),
             env: vec![("K".into(), odd.clone()), ("é".into(), "\n".into())],
             stdin: true,
+            stdout: StdoutTo::Log,
         };
         let back: ShimSpec = serde_json::from_slice(&serde_json::to_vec(&spec).unwrap()).unwrap();
         assert_eq!(back.argv, spec.argv);
         assert_eq!(back.env, spec.env);
+        assert_eq!(back.stdout, spec.stdout);
     }
 
     #[test]

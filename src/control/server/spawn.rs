@@ -32,7 +32,6 @@ struct Decided {
     workspace: Workspace,
     argv: Vec<String>,
     env: Vec<String>,
-    warnings: Vec<String>,
 }
 
 impl Plane {
@@ -87,13 +86,19 @@ impl Plane {
             run: 1,
             step_limit: entry.step_limit,
         };
-        let start = adapter
+        let mut start = adapter
             .launch(&spec, contract.as_deref().filter(|_| mode == Mode::Batch))
             .map_err(|r| problem(Code::Unsupported, r.0))?;
+        let dir = self.layout.session_dir("SESSION");
+        // Also looks whether everything is there that they need; the warnings are told by each run.
+        let settings = crate::session::settings::of(config, &name, adapter, &spec, &own_env, &dir)?;
+        launch::insert_args(&mut start, &spec, &settings.args);
         let mut env: Vec<String> = start.env.iter().map(|(k, _)| k.to_string_lossy().into_owned()).collect();
         env.extend(own_env.into_iter().map(|(k, _)| k));
+        env.extend(settings.env.iter().map(|(k, _)| k.to_string_lossy().into_owned()));
+        let mut seen = std::collections::BTreeSet::new();
+        env.retain(|name| seen.insert(name.clone()));
         Ok(Decided {
-            warnings: left_out(config),
             name,
             runtime: runtime.to_owned(),
             adapter,
@@ -172,7 +177,7 @@ impl Plane {
             return Err(taken(&record.name));
         }
         let session = record.session.clone();
-        match self.make(record, d.warnings).await {
+        match self.make(record).await {
             Ok((record, dir, journal)) => {
                 let state = super::plane::fold(&dir, SessionState::default());
                 Ok(self.start(record, dir, state, journal, Begin::New(d.contract)).await)
@@ -189,7 +194,6 @@ impl Plane {
     async fn make(
         &self,
         record: AgentRecord,
-        warnings: Vec<String>,
     ) -> Result<(AgentRecord, PathBuf, Journal), Problem> {
         let dir = self.layout.session_dir(&record.session);
         crate::paths::private_dir(&dir).map_err(|e| problem(Code::Internal, e.to_string()))?;
@@ -197,26 +201,11 @@ impl Plane {
         let internal = |e: crate::event::journal::JournalError| problem(Code::Internal, e.to_string());
         let (mut journal, _) =
             Journal::open(&dir, record.name.as_str(), &record.session).map_err(internal)?;
-        let notes = record.workspace.notes.iter().cloned().chain(warnings);
+        let notes = record.workspace.notes.iter().cloned();
         let facts = notes.map(|text| Fact::from(Body::Warning { text }));
         journal.append(None, facts, now(), |_, _| {}).map_err(internal)?;
         Ok((record, dir, journal))
     }
-}
-
-/// What the config asks for and this version does not do: said, so that nobody relies on it.
-fn left_out(config: &config::Config) -> Vec<String> {
-    let asked = [
-        (!config.mcp_servers.is_empty(), "mcp_servers"),
-        (config.gateway.url.is_some(), "gateway"),
-        (!config.project.allowed_tools.is_empty(), "project.allowed_tools"),
-    ];
-    let named = asked.iter().filter(|(is, _)| *is);
-    named
-        .map(|(_, key)| {
-            format!("fracta.yaml sets {key}, which this version of fracta does not pass on to agents yet")
-        })
-        .collect()
 }
 
 fn taken(name: &AgentName) -> Problem {

@@ -12,6 +12,8 @@ pub(super) type Event = (&'static str, Value);
 pub(super) struct Call {
     pub name: String,
     pub args: Args,
+    /// The name is one of a namespace (only in [`super::responses`]).
+    pub namespaced: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

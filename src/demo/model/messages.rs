@@ -199,7 +199,7 @@ impl Dialect for Writer {
             Step::Tool { name, args } => (name.clone(), args.clone()),
             _ => return Err(String::new()),
         };
-        Ok(Call { name, args: Args::Json(args) })
+        Ok(Call { name, args: Args::Json(args), namespaced: false })
     }
 }
 

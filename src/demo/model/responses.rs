@@ -263,10 +263,16 @@ impl Dialect for Writer {
         };
         self.tokens.said(&input);
         let id = self.item_id(prefix);
+        // `mcp__server__tool` → `mcp__server` and `tool`.
+        let namespaced = call.namespaced.then(|| call.name.rsplit_once("__")).flatten();
         let item = |status: &str, input: &str| {
             let mut v =
                 json!({"type": kind, "id": id, "call_id": call_id, "name": call.name, "status": status});
             v[field] = input.into();
+            if let Some((namespace, name)) = namespaced {
+                v["namespace"] = namespace.into();
+                v["name"] = name.into();
+            }
             v
         };
         let at = |name, key: &str| {
@@ -312,8 +318,12 @@ impl Dialect for Writer {
                     None => Err(plan_as_text(steps)),
                 }
             }
+            // Newer Codex offers the tools of an MCP server as a namespace that is searched for.
+            Step::Tool { name, args } if name.starts_with("mcp__") && turn.tool(&[name]).is_none() => {
+                Ok(Call { namespaced: true, ..json_call(name, args.clone()) })
+            }
             Step::Tool { name, args } => Ok(match (args, turn.tool(&[name]).is_some_and(|t| t.freeform)) {
-                (Value::String(s), true) => Call { name: name.clone(), args: Args::Free(s.clone()) },
+                (Value::String(s), true) => Call { name: name.clone(), args: Args::Free(s.clone()), namespaced: false },
                 _ => json_call(name, args.clone()),
             }),
             _ => Err(String::new()),
@@ -322,7 +332,7 @@ impl Dialect for Writer {
 }
 
 fn json_call(name: &str, args: Value) -> Call {
-    Call { name: name.to_owned(), args: Args::Json(args) }
+    Call { name: name.to_owned(), args: Args::Json(args), namespaced: false }
 }
 
 /// Codex's shell has had three shapes: `exec_command{cmd}`, `shell{command: [..]}` and
@@ -347,7 +357,7 @@ fn shell(turn: &Turn, command: &str, ask: Option<&str>) -> Result<Call, String> 
     }
     if t.name == "exec" {
         let js = format!("const r = await tools.exec_command({args});\ntext(r.output ?? r);");
-        return Ok(Call { name: t.name.clone(), args: Args::Free(js) });
+        return Ok(Call { name: t.name.clone(), args: Args::Free(js), namespaced: false });
     }
     Ok(json_call(&t.name, args))
 }
@@ -359,7 +369,7 @@ fn write(turn: &Turn, path: &str, text: &str) -> Result<Call, String> {
     }
     patch.push_str("*** End Patch\n");
     match turn.tool(&["apply_patch"]) {
-        Some(t) if t.freeform => Ok(Call { name: t.name.clone(), args: Args::Free(patch) }),
+        Some(t) if t.freeform => Ok(Call { name: t.name.clone(), args: Args::Free(patch), namespaced: false }),
         Some(t) => Ok(json_call(&t.name, json!({"input": patch}))),
         // Codex reads a patch out of its shell tool, too.
         None => shell(turn, &format!("apply_patch <<'EOF'\n{patch}EOF\n"), None),

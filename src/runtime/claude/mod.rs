@@ -29,6 +29,7 @@ mod approvals;
 mod batch;
 mod failure;
 mod reader;
+mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -149,6 +150,10 @@ impl Runtime for Claude {
         // A claude that is started out of another one refuses to; ours is nobody's child.
         let env = vec![("CLAUDECODE".into(), OsString::new())];
         Ok(Launch { argv, env, wire: Wire::Stdio, stdin: stream, input })
+    }
+
+    fn settings(&self, request: &super::SettingsRequest<'_>) -> super::Settings {
+        settings::settings(request)
     }
 
     fn protocol(&self, spec: &SessionSpec, message: Option<&str>) -> Box<dyn Protocol> {

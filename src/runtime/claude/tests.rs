@@ -60,7 +60,10 @@ impl Bench {
     fn take(&mut self, out: Output) -> Vec<Value> {
         self.facts.extend(out.facts);
         self.deliveries.extend(out.deliveries);
-        let json = |Send::Message(m): Send| serde_json::from_slice(&m).unwrap();
+        let json = |sent: Send| match sent {
+            Send::Message(m) => serde_json::from_slice(&m).unwrap(),
+            Send::Http { .. } => panic!("claude has no HTTP"),
+        };
         out.sends.into_iter().map(json).collect()
     }
 

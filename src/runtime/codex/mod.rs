@@ -27,6 +27,7 @@ mod failure;
 mod items;
 mod policy;
 mod rpc;
+mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -107,6 +108,10 @@ impl Runtime for Codex {
                 Ok(Launch { argv, env: Vec::new(), wire: Wire::Stdio, stdin: false, input })
             }
         }
+    }
+
+    fn settings(&self, request: &super::SettingsRequest<'_>) -> super::Settings {
+        settings::settings(request)
     }
 
     fn protocol(&self, spec: &SessionSpec, message: Option<&str>) -> Box<dyn Protocol> {

@@ -73,7 +73,10 @@ impl Bench {
     fn take(&mut self, out: Output) -> Vec<Value> {
         self.facts.extend(out.facts);
         self.deliveries.extend(out.deliveries);
-        let json = |Send::Message(m): Send| serde_json::from_slice(&m).unwrap();
+        let json = |s: Send| match s {
+            Send::Message(m) => serde_json::from_slice(&m).unwrap(),
+            Send::Http { .. } => panic!("codex speaks no HTTP"),
+        };
         out.sends.into_iter().map(json).collect()
     }
 

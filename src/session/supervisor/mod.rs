@@ -140,6 +140,8 @@ pub struct Supervisor {
     after_end: Option<asks::AfterEnd>,
     /// While the journal cannot be written, the process's end is not waited for any longer than this.
     end_by: Option<Instant>,
+    /// Warnings about settings that were told: every run has them.
+    warned: std::collections::BTreeSet<String>,
     /// A session is to be opened without a turn.
     open_wanted: bool,
 }
@@ -195,6 +197,7 @@ impl Supervisor {
             catch_up: None,
             after_end: None,
             end_by: None,
+            warned: std::collections::BTreeSet::new(),
             open_wanted: false,
         }
     }

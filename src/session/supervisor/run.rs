@@ -85,6 +85,11 @@ impl Supervisor {
             .prepare(&self.entry, number, token, message.map(|m| m.1))
             .await
             .map_err(|p| p.message)?;
+        for text in prepared.warnings {
+            if self.warned.insert(text.clone()) {
+                self.state_fact(Body::Warning { text });
+            }
+        }
         let mut protocol = prepared.runtime.protocol(&prepared.session, message.map(|m| m.0));
         let backend = self.env.launcher.backend(&self.entry.record.backend).map_err(|p| p.message)?;
         let link = backend.start(&prepared.run).await.map_err(|e| e.0)?;
@@ -144,6 +149,7 @@ impl Supervisor {
     pub(super) async fn finish_run(&mut self) {
         self.read_last_piece().await;
         let Some(run) = self.run.take() else { return };
+        crate::session::settings::remove(&self.entry.dir);
         let (state, reason) = self.verdict(&run);
         let outcome = match state {
             State::Stopped => Outcome::Interrupted,
@@ -228,6 +234,7 @@ impl Supervisor {
     pub(super) async fn start_failed(&mut self, message: Option<super::Message>, why: String) {
         tracing::warn!(agent = %self.entry.record.name, reason = why, "cannot start");
         self.place = Place::None;
+        crate::session::settings::remove(&self.entry.dir);
         if let Some(m) = message {
             self.settle(m, None, Delivery::Rejected, Some(why.clone())).await;
         }

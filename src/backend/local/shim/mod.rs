@@ -30,7 +30,7 @@ use std::time::Duration;
 use nix::libc;
 
 use super::frame::{self, Notice};
-use super::record::{self, ExitRecord, ProcId, RunRecord, ShimSpec};
+use super::record::{self, ExitRecord, ProcId, RunRecord, ShimSpec, StdoutTo};
 use super::tree;
 
 /// How long the spec may take to arrive.
@@ -104,6 +104,15 @@ fn prepare(mut sock: UnixStream) -> Result<run::Owner, String> {
         format!("another shim owns {} ({e}): a session has one run at a time", raw_path.display())
     })?;
     let stderr = record::append(&dir.join(super::STDERR_FILE)).map_err(in_dir)?;
+    // The lock on raw.jsonl is what tells that this shim lives, whoever writes there.
+    let stdout = match spec.stdout {
+        StdoutTo::Raw => None,
+        StdoutTo::Log => {
+            let log = record::append(&dir.join(super::STDOUT_FILE)).map_err(in_dir)?;
+            log.set_len(0).map_err(in_dir)?;
+            Some(log)
+        }
+    };
     let len = |f: &File| f.metadata().map(|m| m.len()).map_err(in_dir);
     let socket = crate::paths::socket_path(&dir, super::SOCKET);
     let listener = listen(&socket).map_err(|e| failed(&format!("listen on {}", socket.display()), e))?;
@@ -135,7 +144,7 @@ fn prepare(mut sock: UnixStream) -> Result<run::Owner, String> {
     }
     let noted = record::write_atomic(&dir.join(super::RUN_FILE), &record);
     let mut owner =
-        run::Owner::new(dir.clone(), record, run::Parts { signals, term, listener, raw, stderr: keep });
+        run::Owner::new(dir.clone(), record, run::Parts { signals, term, listener, raw, stdout, stderr: keep });
     owner.adopt(started, noted.err().map(in_dir)).map_err(|e| failed("set up the agent's pipes", e))?;
     owner.welcome(sock);
     Ok(owner)

@@ -18,6 +18,8 @@ const SLOWEST_RETRY: Duration = Duration::from_secs(5);
 pub(super) struct Pump {
     pipe: Option<ChildStdout>,
     file: File,
+    /// `raw.jsonl` where the output goes elsewhere: only held locked.
+    raw: Option<File>,
     /// Length of the file.
     pub(super) len: u64,
     buf: Box<[u8]>,
@@ -34,8 +36,8 @@ struct Retry {
 }
 
 impl Pump {
-    pub(super) fn new(file: File, len: u64) -> Self {
-        Self { pipe: None, file, len, buf: vec![0; CHUNK].into_boxed_slice(), pending: 0..0, retry: None }
+    pub(super) fn new(file: File, raw: Option<File>, len: u64) -> Self {
+        Self { pipe: None, file, raw, len, buf: vec![0; CHUNK].into_boxed_slice(), pending: 0..0, retry: None }
     }
 
     /// The pipe to read; it must not block.
@@ -91,7 +93,12 @@ impl Pump {
     /// The run is over: reads no more, and gives back the lock on the file.
     pub(super) fn release(&mut self) {
         self.pipe = None;
-        let _ = self.file.unlock();
+        let _ = self.raw.as_ref().unwrap_or(&self.file).unlock();
+    }
+
+    /// Length of `raw.jsonl`.
+    pub(super) fn raw_len(&self) -> u64 {
+        self.raw.as_ref().map_or(self.len, |raw| raw.metadata().map_or(0, |m| m.len()))
     }
 
     fn write(&mut self, now: Instant) -> bool {

@@ -51,6 +51,8 @@ pub(super) struct Parts {
     pub(super) term: Arc<AtomicBool>,
     pub(super) listener: UnixListener,
     pub(super) raw: File,
+    /// Where stdout goes, if not to `raw`.
+    pub(super) stdout: Option<File>,
     pub(super) stderr: File,
 }
 
@@ -118,7 +120,10 @@ impl Owner {
             exit: None,
             childless: true,
             stdin: Stdin::default(),
-            pump: Pump::new(parts.raw, record.raw_start),
+            pump: match parts.stdout {
+                None => Pump::new(parts.raw, None, record.raw_start),
+                Some(log) => Pump::new(log, Some(parts.raw), 0),
+            },
             record,
             kills: Vec::new(),
             marked: BTreeSet::new(),
@@ -401,7 +406,7 @@ impl Owner {
     fn finish(&mut self, now: Instant) {
         let exit = self.exit.clone().unwrap_or(Exit { code: None, signal: None, spawn_error: None });
         let record =
-            ExitRecord { run: self.record.run, exit, raw_len: self.pump.len, stderr_len: self.stderr_len() };
+            ExitRecord { run: self.record.run, exit, raw_len: self.pump.raw_len(), stderr_len: self.stderr_len() };
         match record::write_atomic(&self.dir.join(EXIT_FILE), &record) {
             Err(e) if !self.stopping => {
                 self.trouble = Some(format!(
