@@ -106,7 +106,8 @@ pub(super) fn untranslated(entry: &str, why: &str) -> String {
     format!("project.allowed_tools: {entry:?} is not passed on: {why}")
 }
 
-pub(super) const NOT_NOTATION: &str = "it is not in Claude's notation, like Read, Bash(git *) or mcp__server__tool";
+pub(super) const NOT_NOTATION: &str =
+    "it is not in Claude's notation, like Read, Bash(git *) or mcp__server__tool";
 
 /// Puts `over` on top of `base`: objects are merged key by key, all else is replaced.
 pub(super) fn merge(base: &mut serde_json::Value, over: serde_json::Value) {

@@ -32,7 +32,7 @@ pub(crate) fn of(
     let own = |name: &str| own_env.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
     let env = |name: &str| own(name).or_else(|| lookup(name));
     let mcp = servers(config, agent, &env)?;
-    let allowed = config.project.allowed_tools.iter().map(|t| expand(t));
+    let allowed = config.project.allowed_tools.iter().map(expand);
     let allowed_tools = allowed.collect::<Result<Vec<_>, _>>()?;
     Ok(runtime.settings(&SettingsRequest {
         mcp: &mcp,
@@ -92,7 +92,8 @@ fn gateway(
     if let Some(text) = &config.gateway.token_env {
         let name = expand(text)?;
         let token = env(&name).filter(|t| !t.trim().is_empty()).ok_or_else(|| {
-            let why = format!("gateway.token_env: the variable {name} is not set where fracta serve was started");
+            let why =
+                format!("gateway.token_env: the variable {name} is not set where fracta serve was started");
             problem(Code::BadRequest, why)
         })?;
         headers.insert("Authorization".to_owned(), format!("Bearer {}", token.trim()));

@@ -38,6 +38,8 @@ pub struct Setup {
     pub max_running: u32,
     /// In place of the installed codex. Without Codex's own sandbox, like the usual one.
     pub command: Option<Vec<String>>,
+    /// Codex's sandbox: off, since not every machine that runs tests has what it needs.
+    pub sandbox: &'static str,
     /// In place of the installed opencode.
     pub opencode: Option<Vec<String>>,
     /// OpenCode's guard.
@@ -56,6 +58,7 @@ impl Default for Setup {
             permissions: Some("auto"),
             max_running: 8,
             command: None,
+            sandbox: "danger-full-access",
             opencode: None,
             step_limit: None,
             tiers: Vec::new(),
@@ -131,9 +134,8 @@ impl Plane {
     fn yaml(&self, setup: &Setup) -> String {
         let runtime_env: serde_json::Map<_, _> =
             self.homes.codex.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
-        // Codex's own sandbox is off: not every machine that runs tests has what it needs.
         let mut command = setup.command.clone().unwrap_or_else(|| vec!["codex".to_owned()]);
-        command.extend(["-c", "sandbox_mode=danger-full-access"].map(str::to_owned));
+        command.extend(["-c".to_owned(), format!("sandbox_mode={}", setup.sandbox)]);
         let mut runtime = json!({
             "adapter": "codex", "command": command, "model": CODEX_MODEL, "env": runtime_env,
             "model_tiers": setup.tiers.iter().map(|(t, m)| ((*t).to_owned(), json!(m))).collect::<serde_json::Map<_, _>>(),

@@ -46,8 +46,10 @@ impl World {
         let more: String =
             more.as_object().unwrap().iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
         let env = vec![("TEST_GATEWAY_TOKEN".into(), TOKEN.into()), ("TEST_SERVER_KEY".into(), KEY.into())];
-        let plane =
-            Plane::without_cli(Setup { permissions: Some(permissions), more, env, ..Setup::default() });
+        // Without any sandbox Codex takes it that all is allowed; these agents run no command in it.
+        let sandbox = if permissions == "ask" { "read-only" } else { "danger-full-access" };
+        let setup = Setup { permissions: Some(permissions), sandbox, more, env, ..Setup::default() };
+        let plane = Plane::without_cli(setup);
         for (path, text) in USERS {
             plane.project.write(path, text);
         }
@@ -134,7 +136,8 @@ async fn servers_are_reached(cli: &'static str) {
             let e = follow.until(|e| kind(e) == "tool.completed" || is_turn_end(e)).await;
             assert_eq!(kind(&e), "tool.completed", "{:#?}", follow.seen);
             assert!(e["error"].is_null(), "{e}");
-            tools += usize::from(e["name"].as_str().is_none_or(|n| n.contains("gateway") || n.contains("local")));
+            tools +=
+                usize::from(e["name"].as_str().is_none_or(|n| n.contains("gateway") || n.contains("local")));
         }
         w.secrets_are_kept(true);
         w.workspace_is_clean(&row);
@@ -178,7 +181,8 @@ async fn allowed_tools_run_alone(cli: &'static str) {
     assert_eq!(w.server.called("stream"), ["echo"]);
     let count = |what: &str| follow.seen.iter().filter(|e| kind(e) == what).count();
     assert_eq!(count("approval.requested"), 1);
-    let named = |e: &&Value| kind(e) == "warning" && e["text"].as_str().unwrap().contains("Bash(touch allowed*)");
+    let named =
+        |e: &&Value| kind(e) == "warning" && e["text"].as_str().unwrap().contains("Bash(touch allowed*)");
     assert_eq!(follow.seen.iter().filter(named).count(), usize::from(!rules), "{:#?}", follow.seen);
 
     let mut contract = vec![w.tool("gateway", "echo"), w.tool("gateway", "other")];

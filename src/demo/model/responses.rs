@@ -323,7 +323,9 @@ impl Dialect for Writer {
                 Ok(Call { namespaced: true, ..json_call(name, args.clone()) })
             }
             Step::Tool { name, args } => Ok(match (args, turn.tool(&[name]).is_some_and(|t| t.freeform)) {
-                (Value::String(s), true) => Call { name: name.clone(), args: Args::Free(s.clone()), namespaced: false },
+                (Value::String(s), true) => {
+                    Call { name: name.clone(), args: Args::Free(s.clone()), namespaced: false }
+                }
                 _ => json_call(name, args.clone()),
             }),
             _ => Err(String::new()),
@@ -369,7 +371,9 @@ fn write(turn: &Turn, path: &str, text: &str) -> Result<Call, String> {
     }
     patch.push_str("*** End Patch\n");
     match turn.tool(&["apply_patch"]) {
-        Some(t) if t.freeform => Ok(Call { name: t.name.clone(), args: Args::Free(patch), namespaced: false }),
+        Some(t) if t.freeform => {
+            Ok(Call { name: t.name.clone(), args: Args::Free(patch), namespaced: false })
+        }
         Some(t) => Ok(json_call(&t.name, json!({"input": patch}))),
         // Codex reads a patch out of its shell tool, too.
         None => shell(turn, &format!("apply_patch <<'EOF'\n{patch}EOF\n"), None),

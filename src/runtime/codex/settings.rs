@@ -4,10 +4,10 @@
 //! server on stdio can only be forwarded under the same name, so a small shell command gives the values
 //! their own names.
 
+use super::super::Permissions;
 use super::super::settings::{
     McpServer, McpTransport, NOT_NOTATION, Settings, SettingsRequest, Tool, untranslated,
 };
-use super::super::Permissions;
 
 /// Tools that never ask in Codex.
 const NEVER_ASK: &[&str] = &["Read", "Glob", "Grep", "LS", "TodoWrite"];
@@ -50,9 +50,10 @@ pub(super) fn settings(request: &SettingsRequest<'_>) -> Settings {
         let mut fields = transport(i, server, &mut out);
         let all = request.permissions == Permissions::Auto
             || approved.iter().any(|(s, tool)| *s == server.name && tool.is_none());
-        if all {
-            fields.push("default_tools_approval_mode=\"approve\"".to_owned());
-        }
+        // Codex's own default believes a tool that says of itself that it only reads. (With the sandbox
+        // off and approvals `never`, as a command may ask for, Codex allows everything whatever is said here.)
+        let default = if all { "approve" } else { "prompt" };
+        fields.push(format!("default_tools_approval_mode={}", quoted(default)));
         let tools: Vec<String> = approved
             .iter()
             .filter(|(s, _)| *s == server.name)
@@ -61,7 +62,8 @@ pub(super) fn settings(request: &SettingsRequest<'_>) -> Settings {
         if !tools.is_empty() {
             fields.push(format!("tools={{{}}}", tools.join(",")));
         }
-        out.args.extend(["-c".into(), format!("mcp_servers.{}={{{}}}", server.name, fields.join(",")).into()]);
+        out.args
+            .extend(["-c".into(), format!("mcp_servers.{}={{{}}}", server.name, fields.join(",")).into()]);
     }
     out
 }
@@ -151,9 +153,16 @@ mod tests {
     fn secrets_are_named_by_variables() {
         let s = settings(&super::super::Codex, Mode::Stream, Permissions::Ask, &[], None);
         let args = args(&s);
-        assert_eq!(args[1], "mcp_servers.gateway={url=\"http://127.0.0.1:1/agents/a/mcp\",bearer_token_env_var=\"FRACTA_MCP_0_0_TOKEN\"}");
+        assert_eq!(
+            args[1],
+            "mcp_servers.gateway={url=\"http://127.0.0.1:1/agents/a/mcp\",bearer_token_env_var=\"FRACTA_MCP_0_0_TOKEN\",default_tools_approval_mode=\"prompt\"}"
+        );
         assert!(args[3].contains("export KEY=\\\"$FRACTA_MCP_1_0_TOKEN\\\"; set --"), "{}", args[3]);
-        assert!(args[3].contains("env_vars=[\"FRACTA_MCP_1_0_TOKEN\",\"FRACTA_MCP_1_1_TOKEN\"]"), "{}", args[3]);
+        assert!(
+            args[3].contains("env_vars=[\"FRACTA_MCP_1_0_TOKEN\",\"FRACTA_MCP_1_1_TOKEN\"]"),
+            "{}",
+            args[3]
+        );
         let env: Vec<_> = s.env.iter().map(|(k, v)| (k.to_str().unwrap(), v.to_str().unwrap())).collect();
         assert_eq!(
             env,
@@ -171,7 +180,7 @@ mod tests {
         let s = settings(&super::super::Codex, Mode::Stream, Permissions::Ask, &tools, None);
         let ask = args(&s);
         assert!(ask[1].ends_with("tools={\"echo\"={approval_mode=\"approve\"}}}"), "{}", ask[1]);
-        assert!(!ask[1].contains("default_tools"), "{}", ask[1]);
+        assert!(ask[1].contains("default_tools_approval_mode=\"prompt\""), "{}", ask[1]);
         assert!(ask[3].ends_with("default_tools_approval_mode=\"approve\"}"), "{}", ask[3]);
         let auto = settings(&super::super::Codex, Mode::Batch, Permissions::Auto, &[], None);
         assert!(args(&auto)[1].contains("default_tools_approval_mode=\"approve\""));

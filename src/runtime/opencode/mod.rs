@@ -12,8 +12,9 @@
 //! | `ask` | commands and changes of files are denied (nobody can be asked), the turn goes on | they reach the person; a no is told to the model and the turn goes on |
 //! | `auto` | allowed | allowed; what is asked all the same is answered yes |
 //!
-//! `task` (subagents) is always denied: a loop of subagents is how a turn runs away. A runtime entry that
-//! sets `OPENCODE_CONFIG_CONTENT` in its own `env` replaces all of this, for example to allow them.
+//! `task` (subagents) is denied: a loop of subagents is how a turn runs away. `Task` in
+//! `project.allowed_tools` allows it, and so does an `OPENCODE_CONFIG_CONTENT` of the environment, whose
+//! keys come over fracta's. Tools of MCP servers that fracta brings are treated like `bash`.
 //!
 //! # What opencode does not do by itself (seen with 1.1.53, 1.18.4 and 1.18.33)
 //! - A message into a running turn is queued for the next one, so there is no steering.

@@ -104,8 +104,7 @@ fn rule(tool: &Tool<'_>) -> Result<(String, Option<String>), &'static str> {
     match key.as_str() {
         "bash" => {
             // `Bash(git:*)` is the older way to write `Bash(git *)`.
-            let pattern =
-                pattern.strip_suffix(":*").map_or_else(|| pattern.to_owned(), |p| format!("{p} *"));
+            let pattern = pattern.strip_suffix(":*").map_or_else(|| pattern.to_owned(), |p| format!("{p} *"));
             // Rules are sorted by their text, and the last one that fits counts: `*` must come first.
             if pattern.as_str() <= "*" {
                 return Err("OpenCode would let a more general rule win over it");
