@@ -364,7 +364,7 @@ fn head(card: &Card, width: usize, folded: bool) -> Vec<Line> {
         ],
         Kind::Notice { what: Notice::Gap, .. } => vec![Line::new(Tone::Warn, "something is missing here")],
         Kind::Notice { .. } if folded && of_the_machine(card) => {
-            vec![Line::new(Tone::Dim, brief(card, width))]
+            vec![Line::new(Tone::Dim, text::summary(&card.body.text, width.max(8)))]
         }
         Kind::Notice { .. } => Vec::new(),
     }

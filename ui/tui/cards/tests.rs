@@ -381,7 +381,7 @@ fn a_warning_outside_of_turns_is_one_line() {
     for (seq, turn) in [(2, None), (3, Some("t1".to_owned()))] {
         t.apply(&Event { turn, ..event(seq, Fact::Warning { text: text.into() }) });
     }
-    let want = "• hello\n\n! codex could not find a h…\n\n! codex could not find a helper on PATH,\n  \
+    let want = "• hello\n\n! codex could not find a helper on PATH,…\n\n! codex could not find a helper on PATH,\n  \
         and goes on to say so at length\n  and in two lines\n";
     assert_eq!(screen(&mut t, 42, 12), want);
     t.toggle_all();
