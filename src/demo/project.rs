@@ -45,7 +45,11 @@ impl DemoProject {
         // The CLIs tell resolved paths; on macOS the temporary folder is behind a link.
         let base = fs::canonicalize(dir.path())?;
         let root = base.join("stations");
-        let homes = homes::make(&base.join("homes"), base_url)?;
+        let mut homes = homes::make(&base.join("homes"), base_url)?;
+        // Codex leaves files in the temporary folder; this one goes with the demo.
+        let tmp = base.join("tmp");
+        fs::create_dir(&tmp)?;
+        homes.codex.push(("TMPDIR".to_owned(), tmp.display().to_string()));
         for (path, text) in FILES {
             let full = root.join(path);
             if let Some(parent) = full.parent() {

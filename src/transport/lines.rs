@@ -13,6 +13,9 @@ use super::MAX_LINE;
 const KEEP: usize = 64 << 10;
 /// Bytes read from a file at once.
 const CHUNK: usize = 256 << 10;
+/// Room for a read that is kept until the next one: most are a line or two, and there is one reader
+/// for each live agent.
+const KEEP_CHUNK: usize = 32 << 10;
 
 /// What the stream was cut into.
 #[derive(Debug, PartialEq, Eq)]
@@ -105,14 +108,15 @@ fn without_cr(line: &[u8]) -> &[u8] {
 pub struct RawReader {
     file: File,
     at: u64,
-    buf: Box<[u8]>,
+    /// As long as the largest read so far, or as [`KEEP_CHUNK`] after a larger one.
+    buf: Vec<u8>,
 }
 
 impl RawReader {
     /// # Errors
     /// Where the file cannot be opened.
     pub fn open(path: &Path, offset: u64) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)?, at: offset, buf: vec![0; CHUNK].into_boxed_slice() })
+        Ok(Self { file: File::open(path)?, at: offset, buf: Vec::new() })
     }
 
     /// Offset of the next byte to read.
@@ -130,6 +134,12 @@ impl RawReader {
             0 => return Ok(None),
             left => usize::try_from(left).unwrap_or(CHUNK).min(CHUNK),
         };
+        if self.buf.len() < want {
+            self.buf.resize(want, 0);
+        } else if want <= KEEP_CHUNK && self.buf.len() > KEEP_CHUNK {
+            self.buf.truncate(KEEP_CHUNK);
+            self.buf.shrink_to_fit();
+        }
         let got = loop {
             match self.file.read_at(&mut self.buf[..want], self.at) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

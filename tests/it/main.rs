@@ -8,6 +8,7 @@ mod demo;
 mod plane;
 mod plane_support;
 mod recordings;
+mod screen;
 mod shim;
 mod support;
 mod workspace;

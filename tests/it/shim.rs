@@ -83,7 +83,13 @@ impl Drop for Session {
     }
 }
 
+/// The shim as agents get it.
 fn exe() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_fracta-shim"))
+}
+
+/// What is a shim too, where `fracta-shim` is missing.
+fn whole() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_fracta"))
 }
 
@@ -188,7 +194,7 @@ async fn an_agent_that_ends_by_itself() {
     assert!(matches!(within(attach(s.path())).await.unwrap(), Attached::Exited(e) if e == end));
 
     // The second run of the session appends.
-    let mut shim = within(start(exe(), &s.spec(2, &["echo", "more"]))).await.unwrap();
+    let mut shim = within(start(whole(), &s.spec(2, &["echo", "more"]))).await.unwrap();
     assert_eq!(shim.hello().record.raw_start, 4);
     let end = exit(&mut shim).await;
     assert_eq!((end.run, end.raw_len), (2, 9));
@@ -519,7 +525,7 @@ async fn a_shim_killed_with_sigkill_leaves_no_agent() {
     }
     assert_eq!(s.left(), BTreeSet::new());
     // The session is usable again.
-    let mut shim = within(start(exe(), &s.spec(2, &["echo", "again"]))).await.unwrap();
+    let mut shim = within(start(whole(), &s.spec(2, &["echo", "again"]))).await.unwrap();
     assert!(exit(&mut shim).await.exit.success());
 }
 

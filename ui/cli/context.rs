@@ -89,6 +89,14 @@ impl Context {
         Ok(Some(Client::new(&Endpoint::Http { url, token })?))
     }
 
+    /// How the project's own control plane is started again; none where it is elsewhere.
+    pub fn home(&self) -> anyhow::Result<Option<crate::tui::Home>> {
+        if self.elsewhere()?.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(crate::tui::Home { layout: self.layout()?, config: self.config.clone(), exe: exe()? }))
+    }
+
     /// What the config says of the screen.
     pub fn tui_options(&self, loaded: &Loaded) -> anyhow::Result<crate::tui::Options> {
         let ui = &loaded.config.ui;

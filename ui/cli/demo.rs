@@ -55,7 +55,8 @@ async fn show(args: &args::Demo, project: &DemoProject, recorded: bool) -> anyho
         return Ok(());
     }
     let options = crate::tui::Options { banner: Some(banner(recorded)), ..crate::tui::Options::default() };
-    crate::tui::run(client, options).await
+    let home = crate::tui::Home { layout, config: Some(project.config.clone()), exe: exe()? };
+    crate::tui::run(client, options, Some(home)).await
 }
 
 async fn spawn(client: &Client, agent: &fracta::demo::project::DemoAgent) -> anyhow::Result<()> {

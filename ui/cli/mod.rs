@@ -91,5 +91,5 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 async fn tui(context: &Context) -> anyhow::Result<()> {
     let (client, loaded) = context.client_and_config().await?;
-    crate::tui::run(client, context.tui_options(&loaded)?).await
+    crate::tui::run(client, context.tui_options(&loaded)?, context.home()?).await
 }

@@ -1,11 +1,13 @@
 //! Carrying effects out: requests to the control plane, each ending in a message.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use fracta::control::client::{Client, ClientError, EventQuery};
-use fracta::control::wire;
+use fracta::control::{connect, wire};
 use fracta::event::Event;
+use fracta::paths::Layout;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -26,6 +28,16 @@ const SEEN_APART: Duration = Duration::from_millis(250);
 /// Waits between attempts to reach the control plane again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// How the project's own control plane is started again.
+#[derive(Debug, Clone)]
+pub struct Home {
+    pub layout: Layout,
+    /// The config named by a person; none: the one that is found.
+    pub config: Option<PathBuf>,
+    /// The executable of fracta.
+    pub exe: PathBuf,
+}
+
 /// The tasks of the screen.
 pub struct Worker {
     client: Client,
@@ -45,9 +57,9 @@ impl From<ClientError> for Failure {
 }
 
 impl Worker {
-    /// Begins to watch the list.
-    pub fn new(client: Client, tx: mpsc::Sender<Msg>) -> Self {
-        let watch = tokio::spawn(watch_list(client.clone(), tx.clone()));
+    /// Begins to watch the list. `home`: start the control plane again where it fails.
+    pub fn new(client: Client, home: Option<Home>, tx: mpsc::Sender<Msg>) -> Self {
+        let watch = tokio::spawn(watch_list(client.clone(), home, tx.clone()));
         let (seen, rx) = watch::channel(None);
         tokio::spawn(report_seen(client.clone(), rx));
         Self { client, tx, watch, stream: None, opened: None, seen, requests: JoinSet::new() }
@@ -222,30 +234,46 @@ async fn follow_once(
     Ok(())
 }
 
-/// Watches the list, again after every break.
-async fn watch_list(client: Client, tx: mpsc::Sender<Msg>) {
+/// Watches the list, again after every break. A control plane that broke off is started again; one
+/// that a person stopped is waited for.
+async fn watch_list(client: Client, home: Option<Home>, tx: mpsc::Sender<Msg>) {
     let mut wait = RETRY.0;
+    let mut stopped = false;
     loop {
-        let why = match client.watch().await {
+        let mut why = match client.watch().await {
             Err(e) => e.to_string(),
             Ok(mut stream) => loop {
                 match stream.next().await {
                     Some(Ok(w)) => {
                         wait = RETRY.0;
+                        stopped = false;
                         if tx.send(Msg::Watch(w)).await.is_err() {
                             return;
                         }
                     }
                     Some(Err(e)) => break e.to_string(),
-                    None => break "the control plane closed the connection".to_owned(),
+                    None => {
+                        stopped = true;
+                        break String::new();
+                    }
                 }
             },
         };
+        if stopped {
+            why = "the control plane was stopped; any fracta command starts it".to_owned();
+        }
         if tx.send(Msg::LinkLost(why)).await.is_err() {
             return;
         }
         sleep(wait).await;
         wait = (wait * 2).min(RETRY.1);
+        if !stopped
+            && let Some(h) = &home
+            && let Err(e) = connect::ensure(&h.layout, h.config.as_deref(), &h.exe).await
+            && tx.send(Msg::LinkLost(e.to_string())).await.is_err()
+        {
+            return;
+        }
     }
 }
 

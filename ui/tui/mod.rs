@@ -21,5 +21,6 @@ mod theme;
 mod update;
 mod view;
 
+pub use effects::Home;
 pub use model::Options;
 pub use run::run;

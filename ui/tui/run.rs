@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::effects::{QUEUE, Worker};
+use super::effects::{Home, QUEUE, Worker};
 use super::frame::Frames;
 use super::keymap::KeyMap;
 use super::model::{Link, Model, Options};
@@ -34,12 +34,13 @@ const LAST: Duration = Duration::from_secs(2);
 /// Largest text for the terminal's clipboard; many terminals take no more.
 const CLIPBOARD: usize = 74_000;
 
-/// Shows the agents of a control plane until a person quits.
+/// Shows the agents of a control plane until a person quits. `home`: it is the project's own, and is
+/// started again where it fails.
 ///
 /// # Errors
 /// Where stdin or stdout is no terminal, a key or theme of the options is not known, or the terminal
 /// cannot be used.
-pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
+pub async fn run(client: Client, options: Options, home: Option<Home>) -> anyhow::Result<()> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         bail!(
             "the screen needs a terminal, and stdin or stdout is none; `fracta list`, `fracta watch NAME` and `--json` work without"
@@ -50,7 +51,7 @@ pub async fn run(client: Client, options: Options) -> anyhow::Result<()> {
     let guard = Guard::enter(Modes { mouse: options.mouse, plain }).context("cannot set up the terminal")?;
     let writer = Writer::new(io::stdout()).context("cannot start the terminal's writer")?;
     let (tx, rx) = mpsc::channel(QUEUE);
-    let worker = Worker::new(client, tx);
+    let worker = Worker::new(client, home, tx);
     let signals = Signals::new().context("cannot listen for signals")?;
     let mut app = App {
         model,
@@ -318,7 +319,8 @@ impl App {
             }
             End::Person => {
                 let live = self.model.list.live();
-                if live > 0 {
+                // A demo ends its agents.
+                if live > 0 && self.model.banner.is_none() {
                     let text = match live {
                         1 => "1 agent goes on without the screen; `fracta` comes back to it.\n".to_owned(),
                         n => format!("{n} agents go on without the screen; `fracta` comes back to them.\n"),

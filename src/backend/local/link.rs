@@ -17,6 +17,9 @@ use crate::transport::stdio::{Shim, ShimSender};
 /// From TERM to KILL for what an aborted turn left behind, in milliseconds.
 const STRAY_GRACE_MS: u32 = 500;
 
+/// The shim as a program of its own, beside `fracta`.
+const SHIM: &str = "fracta-shim";
+
 /// Processes of this machine.
 pub struct Local {
     exe: PathBuf,
@@ -26,6 +29,12 @@ impl Local {
     /// `exe` is the `fracta` program, which is the shim too.
     pub fn new(exe: PathBuf) -> Self {
         Self { exe }
+    }
+
+    /// What to run as a shim: `fracta-shim`, which needs a fraction of the memory, or, where nobody
+    /// put it beside `fracta`, that itself. Looked at each time, since an update may bring it.
+    fn shim(&self) -> PathBuf {
+        Some(self.exe.with_file_name(SHIM)).filter(|s| s.is_file()).unwrap_or_else(|| self.exe.clone())
     }
 }
 
@@ -45,7 +54,7 @@ impl Backend for Local {
                 env: spec.env.clone(),
                 stdin: launch.stdin || launch.input.is_some(),
             };
-            let link = LocalLink::new(start(&self.exe, &shim_spec).await.map_err(failed)?);
+            let link = LocalLink::new(start(&self.shim(), &shim_spec).await.map_err(failed)?);
             if let Some(input) = &launch.input {
                 // A process that is gone already says so by its exit, which is told in its turn.
                 let _ = link.request(Request::Stdin(input.clone())).await;
@@ -185,5 +194,20 @@ impl Link for LocalLink {
 
     fn raw_start(&self) -> u64 {
         self.shim.hello().record.raw_start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_small_shim_is_taken_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let exe = dir.path().join("fracta");
+        let local = Local::new(exe.clone());
+        assert_eq!(local.shim(), exe);
+        std::fs::write(dir.path().join(SHIM), "").unwrap();
+        assert_eq!(local.shim(), dir.path().join(SHIM));
     }
 }

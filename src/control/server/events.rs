@@ -2,6 +2,7 @@
 //! ready to take more (the socket's own backpressure), so a slow client costs no memory: its events
 //! are read from the journal when it comes for them, and changes of the list coalesce.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,10 @@ use super::plane::Plane;
 use crate::control::wire::{Code, Problem, Watch};
 use crate::event::journal::{self, Reader};
 use crate::event::{Body as Fact, Event, encode};
+use crate::id::AgentName;
 use crate::session::entry::Entry;
 use crate::session::hub::Listener;
+use crate::session::state::State as AgentState;
 use crate::session::supervisor::problem;
 
 /// How much of a journal is read at once, in bytes.
@@ -203,6 +206,7 @@ pub async fn watch(State(plane): State<Arc<Plane>>) -> Response {
         listener: plane.env.hub.listen(),
         stopped: Box::pin(plane.stopped()),
         plane,
+        told: BTreeMap::new(),
         begun: false,
         last: Instant::now(),
     };
@@ -213,6 +217,8 @@ struct Watcher {
     plane: Arc<Plane>,
     listener: Arc<Listener>,
     stopped: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// What the client was told last, by session: name and state.
+    told: BTreeMap<String, (AgentName, AgentState)>,
     begun: bool,
     last: Instant,
 }
@@ -221,44 +227,65 @@ impl Watcher {
     async fn next(mut self) -> Option<(std::io::Result<Bytes>, Self)> {
         let mut lines = Vec::new();
         if self.begun {
-            let changed = tokio::select! {
-                changed = self.listener.changed() => changed,
-                () = &mut self.stopped => return None,
-            };
-            let mut changed = changed;
-            if self.last.elapsed() < GATHER {
-                tokio::time::sleep_until(self.last + GATHER).await;
-                changed.extend(self.listener.taken());
-            }
-            for session in changed {
-                write(&mut lines, &self.change(session));
+            for session in self.changed().await? {
+                self.write_change(&mut lines, session);
             }
         } else {
             self.begun = true;
-            let agents = self.plane.entries(false).iter().map(|e| e.row()).collect();
+            let agents: Vec<_> = self.plane.entries(false).iter().map(|e| e.row()).collect();
+            self.told = agents.iter().map(|a| (a.session.clone(), (a.name.clone(), a.state))).collect();
             write(&mut lines, &Watch::Agents { agents });
         }
         self.last = Instant::now();
         Some((Ok(frames(&lines)), self))
     }
 
-    fn change(&self, session: String) -> Option<Watch> {
-        let entry = self.plane.session(&session)?;
-        if entry.live().killed {
-            return Some(Watch::Gone { name: entry.record.name.clone(), session });
+    /// The sessions that changed; none when the control plane ends. Waits for more to travel along,
+    /// but not when one is in another state: a person, or `spawn --wait`, waits for that.
+    async fn changed(&mut self) -> Option<BTreeSet<String>> {
+        let mut changed = BTreeSet::new();
+        loop {
+            let gather = !changed.is_empty();
+            tokio::select! {
+                more = self.listener.changed() => changed.extend(more),
+                () = tokio::time::sleep_until(self.last + GATHER), if gather => return Some(changed),
+                () = &mut self.stopped => return None,
+            }
+            if self.last.elapsed() >= GATHER || changed.iter().any(|s| self.is_news(s)) {
+                return Some(changed);
+            }
         }
-        Some(Watch::Agent { agent: Box::new(entry.row()) })
+    }
+
+    /// The agent came, went, or is in another state than the client was told.
+    fn is_news(&self, session: &str) -> bool {
+        let now = self.plane.session(session).filter(|e| !e.live().killed).map(|e| e.state());
+        now != self.told.get(session).map(|(_, state)| *state)
+    }
+
+    fn write_change(&mut self, lines: &mut Vec<u8>, session: String) {
+        match self.plane.session(&session).filter(|e| !e.live().killed) {
+            Some(entry) => {
+                let agent = Box::new(entry.row());
+                self.told.insert(session, (agent.name.clone(), agent.state));
+                write(lines, &Watch::Agent { agent });
+            }
+            // What it was never told of need not go.
+            None => {
+                if let Some((name, _)) = self.told.remove(&session) {
+                    write(lines, &Watch::Gone { name, session });
+                }
+            }
+        }
     }
 }
 
-fn write(lines: &mut Vec<u8>, frame: &impl serde::Serialize) {
-    // `None` is a session that was pruned: nobody was shown it.
+fn write(lines: &mut Vec<u8>, frame: &Watch) {
     match serde_json::to_vec(frame) {
-        Ok(json) if json != b"null" => {
+        Ok(json) => {
             lines.extend_from_slice(&json);
             lines.push(b'\n');
         }
-        Ok(_) => {}
         Err(e) => tracing::error!(error = %e, "cannot write a change of the list"),
     }
 }

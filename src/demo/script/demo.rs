@@ -23,6 +23,10 @@ pub const NIGHTLY: &str = "Compare today's readings with the archive on the buil
 const PIECE: usize = 14;
 const PACE: Duration = Duration::from_millis(35);
 
+/// The pace of what is to be steered: pieces that make small recordings.
+const SLOW_PIECE: usize = 24;
+const SLOW: Duration = Duration::from_millis(120);
+
 /// The demo's model. Directives in a prompt (see [`PromptScript`]) work here, too.
 #[derive(Debug, Default)]
 pub struct DemoScript {
@@ -61,17 +65,34 @@ fn run(command: &str) -> Step {
     Step::Shell { command: command.to_owned() }
 }
 
+/// Streams for more than a minute, so that there is something to steer and to end. In parts with
+/// commands between them: a steered text is read when the next part is asked for.
 fn explain() -> Vec<Step> {
-    let body = prose::words(420);
-    vec![
+    let say = |text: String| Step::Text { text, chunk: SLOW_PIECE, delay: SLOW };
+    let mut steps = vec![
         Step::Reasoning { text: "**Reading the parser**\n\nStart with the data, then the code.".to_owned() },
         run("sed -n 1,40p src/lib.rs"),
-        say(format!(
-            "# How readings are parsed\n\nA reading is one line: `station;tenths`. \
-             The whole of it is this:\n\n```rust\nlet (station, value) = line.split_once(';')?;\n```\n\n{body}\n\n\
-             ## In short\n\n1. One line, one reading.\n2. No floating point.\n3. Errors name their line.\n"
-        )),
-    ]
+        say("# How readings are parsed\n\nA reading is one line: `station;tenths`. \
+             The whole of it is this:\n\n```rust\nlet (station, value) = line.split_once(';')?;\n```\n\n"
+            .to_owned()),
+    ];
+    let parts = [
+        ("The data", "head -3 data/readings.txt"),
+        ("One line", "grep -n split_once src/parse.rs"),
+        ("No floating point", "grep -n tenths src/*.rs"),
+        ("What is wrong is named", "grep -n ParseError src/*.rs"),
+        ("The command line", "sed -n 3,9p src/main.rs"),
+        ("What is tested", "grep -n -A4 '#.test' src/parse.rs"),
+    ];
+    for (i, (title, command)) in parts.into_iter().enumerate() {
+        steps.push(run(command));
+        steps.push(say(format!("## {}. {title}\n\n{}\n\n", i + 1, prose::words_from(i, 330))));
+    }
+    steps.push(say(
+        "## In short\n\n1. One line, one reading.\n2. No floating point.\n3. Errors name their line.\n"
+            .to_owned(),
+    ));
+    steps
 }
 
 fn survey() -> Vec<Step> {

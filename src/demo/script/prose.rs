@@ -13,9 +13,14 @@ const SENTENCES: &[&str] = &[
 
 /// Exactly `words` words of prose in paragraphs of a few sentences.
 pub(super) fn words(words: usize) -> String {
+    words_from(0, words)
+}
+
+/// The same, begun with another sentence.
+pub(super) fn words_from(first: usize, words: usize) -> String {
     let mut out = String::new();
     let mut n = 0;
-    for (i, sentence) in SENTENCES.iter().cycle().enumerate() {
+    for (i, sentence) in SENTENCES.iter().cycle().skip(first).enumerate() {
         for word in sentence.split(' ') {
             if n == words {
                 return out;

@@ -1,12 +1,18 @@
 //! What people ask of an agent.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::{Ask, End, Reply, Supervisor, problem};
 use crate::control::wire::{Answer, Answered, Code, Kill, Problem, Said};
 use crate::event::{Body, Decision, Delivery, Fact};
 use crate::runtime::Command;
 use crate::workspace;
+
+/// By then a process that was told to end is killed, whether its shim can tell so or not.
+const KILLED: Duration = Duration::from_millis(super::abort::GRACE_MS as u64 + 1_000);
 
 /// What happens when the process has ended.
 pub(super) enum AfterEnd {
@@ -179,6 +185,7 @@ impl Supervisor {
         self.place = super::Place::None;
         self.reject_queue("the agent was killed").await;
         self.after_end = Some(AfterEnd::Kill(kill, reply));
+        self.end_by = Some(Instant::now() + KILLED);
         if self.run.is_some() {
             self.end_process("killed by a person").await;
         } else {
@@ -189,6 +196,7 @@ impl Supervisor {
     async fn shut_down(&mut self, agents: bool, reply: oneshot::Sender<()>) {
         if agents && self.run.is_some() {
             self.after_end = Some(AfterEnd::Leave(reply));
+            self.end_by = Some(Instant::now() + KILLED);
             self.end_process("ended with the control plane (fracta stop --agents)").await;
         } else {
             self.save_state();
@@ -212,7 +220,7 @@ impl Supervisor {
         }
     }
 
-    /// The process has ended and the journal cannot be written: who waits for the end is not kept until
+    /// The process was killed and the journal cannot be written: who waits for the end is not kept until
     /// it can. What the journal lacks is in `raw.jsonl`, where the next control plane reads it.
     pub(super) async fn leave_stalled(&mut self) {
         tracing::warn!(agent = %self.entry.record.name, "ended while its journal cannot be written");

@@ -138,6 +138,8 @@ pub struct Supervisor {
     after: feed::After,
     catch_up: Option<recover::CatchUp>,
     after_end: Option<asks::AfterEnd>,
+    /// While the journal cannot be written, the process's end is not waited for any longer than this.
+    end_by: Option<Instant>,
     /// A session is to be opened without a turn.
     open_wanted: bool,
 }
@@ -192,6 +194,7 @@ impl Supervisor {
             after: feed::After::default(),
             catch_up: None,
             after_end: None,
+            end_by: None,
             open_wanted: false,
         }
     }
@@ -221,9 +224,8 @@ impl Supervisor {
         let deadline = self.abort.as_ref().map(|a| a.deadline);
         let unread = stalled.is_none() && self.run.as_ref().is_some_and(run::Run::has_unread);
         let over = stalled.is_none() && self.run.as_ref().is_some_and(run::Run::is_over);
-        let cut_short = stalled.is_some()
-            && self.after_end.is_some()
-            && self.run.as_ref().is_none_or(|r| r.exit.is_some());
+        // With the disk full a shim may not be able to tell the end either.
+        let cut_short = self.end_by.filter(|_| stalled.is_some() && self.after_end.is_some());
         tokio::select! {
             biased;
             ask = self.inbox.recv() => match ask {
@@ -239,8 +241,8 @@ impl Supervisor {
                 tokio::task::yield_now().await;
             }
             () = std::future::ready(()), if over => self.finish_run().await,
-            () = std::future::ready(()), if cut_short => self.leave_stalled().await,
-            notice = run::next_notice(&mut self.run), if !over && !cut_short => self.noticed(notice).await,
+            () = at(cut_short) => self.leave_stalled().await,
+            notice = run::next_notice(&mut self.run), if !over => self.noticed(notice).await,
         }
     }
 
@@ -288,9 +290,10 @@ impl Supervisor {
     /// Tells the list that something changed.
     fn publish(&mut self) {
         let phase = match (&self.place, &self.run) {
-            (Place::Waiting(_), _) => Phase::Queued,
             (_, Some(run)) if !run.told => Phase::Starting,
+            (Place::Waiting(_), _) => Phase::Queued,
             (Place::Held(_), Some(_)) => Phase::Turning,
+            (Place::Held(_), None) => Phase::Starting,
             _ if self.about_to_begin() => Phase::Starting,
             _ => Phase::Told,
         };

@@ -126,8 +126,12 @@ impl Supervisor {
             }
             Some(Notice::Swept) => self.swept(),
             Some(Notice::Trouble { text }) => self.state_fact(Body::Warning { text }),
+            // A process that dies takes no input either: how it ended tells more, and comes next. Only
+            // one that had begun may live on deaf.
             Some(Notice::InputBroken { why }) => {
-                self.tell_unconfirmed(&format!("the process no longer takes input: {why}")).await;
+                if run.told && self.entry.record.mode == Mode::Stream {
+                    self.tell_unconfirmed(&format!("the process no longer takes input: {why}")).await;
+                }
             }
             None => {
                 run.link = None;

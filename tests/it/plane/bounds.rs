@@ -238,13 +238,9 @@ fn a_full_disk_loses_nothing_and_is_told() {
     const N: usize = 20_000;
     let b = Bench::new();
     b.spawn_and_wait("other", "hello");
-    let gate = b.fifo("gate");
-    b.ok(&["spawn", "--task", "a", "--contract", &format!("wait {} flood {N}", gate.display())]);
     // The session goes on in a small filesystem that holds what it wrote so far.
+    b.spawn_and_wait("a", &format!("flood {N}"));
     let dir = b.session_dir("a");
-    b.ok(&["stop"]);
-    drop(open_fifo(&gate));
-    b.follow("a", 0).until("turn.completed");
     b.ok(&["stop", "--agents"]);
     let kept: Vec<(PathBuf, Vec<u8>)> = fs::read_dir(&dir)
         .unwrap()
@@ -287,10 +283,7 @@ fn a_full_disk_loses_nothing_and_is_told() {
 #[test]
 fn a_full_disk_keeps_nobody_from_the_end() {
     let b = Bench::new();
-    let gate = b.fifo("gate");
-    b.ok(&["spawn", "--task", "a", "--contract", &format!("wait {}", gate.display())]);
-    drop(open_fifo(&gate));
-    b.follow("a", 0).until("turn.completed");
+    b.spawn_and_wait("a", "hello");
     let dir = b.session_dir("a");
     b.ok(&["stop", "--agents"]);
     let Some(disk) = SmallDisk::new(&dir, "1m") else {

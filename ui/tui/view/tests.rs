@@ -217,7 +217,7 @@ struct Bench {
 impl Bench {
     fn new(fake: &Fake) -> Self {
         let (tx, rx) = tokio::sync::mpsc::channel(64);
-        Self { model: model(120, 30), worker: Worker::new(fake.client(), tx), rx }
+        Self { model: model(120, 30), worker: Worker::new(fake.client(), None, tx), rx }
     }
 
     fn apply(&mut self, msg: Msg) {
