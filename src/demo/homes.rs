@@ -30,6 +30,8 @@ pub fn make(dir: &Path, base_url: &str) -> io::Result<Homes> {
     let codex = folder(dir, "codex")?;
     write(&codex.join("config.toml"), &codex_config(base_url))?;
     let home = folder(dir, "home")?;
+    // They leave files there that go with the homes.
+    let tmp = folder(dir, "tmp")?;
     let xdg = |name: &str| folder(dir, &format!("opencode/{name}"));
     let config = xdg("config")?;
     let opencode_config = json!({
@@ -52,9 +54,11 @@ pub fn make(dir: &Path, base_url: &str) -> io::Result<Homes> {
     let path = |k: &str, p: &Path| (k.to_owned(), p.to_string_lossy().into_owned());
     Ok(Homes {
         dir: dir.to_owned(),
-        codex: vec![path("CODEX_HOME", &codex), pair("FRACTA_DEMO_KEY", KEY)],
+        // Codex runs commands in a login shell: a person's own profile may be slow, or talk.
+        codex: vec![path("HOME", &home), path("CODEX_HOME", &codex), pair("FRACTA_DEMO_KEY", KEY)],
         claude: vec![
             path("HOME", &home),
+            path("TMPDIR", &tmp),
             path("CLAUDE_CONFIG_DIR", &home.join(".claude")),
             pair("ANTHROPIC_BASE_URL", base_url),
             pair("ANTHROPIC_API_KEY", KEY),
@@ -63,6 +67,7 @@ pub fn make(dir: &Path, base_url: &str) -> io::Result<Homes> {
         ],
         opencode: vec![
             path("HOME", &home),
+            path("TMPDIR", &tmp),
             path("XDG_CONFIG_HOME", &config),
             path("XDG_DATA_HOME", &xdg("data")?),
             path("XDG_CACHE_HOME", &xdg("cache")?),

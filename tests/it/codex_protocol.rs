@@ -179,7 +179,8 @@ async fn an_interrupt_ends_the_running_command() {
     for bench in Bench::all().await {
         for permissions in [Permissions::Auto, Permissions::Ask] {
             let mut agent = bench.stream(permissions).await;
-            agent.turn("m-1", "fracta:run echo pid=$$=; sleep 3600").await;
+            // Again and again: codex does not tell of output that comes before it listens.
+            agent.turn("m-1", "fracta:run while sleep 1; do echo pid=$$=; done").await;
             if permissions == Permissions::Ask {
                 // Of a command that had to be approved, codex never says the process id.
                 let id = agent.approval().await;
