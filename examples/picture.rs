@@ -24,12 +24,13 @@ const INK: &str = "#d8dee9";
 type Step = (fn(&str) -> bool, &'static str);
 
 const STEPS: &[Step] = &[
-    // The quick ones are through, and everybody else has begun.
+    // Somebody is through, somebody failed, somebody asks, and the others are in the middle of it.
     (
         |t| {
             let row = |a: &str, b: &str| t.lines().any(|l| l.contains(a) && l.contains(b));
             row("nightly", "failed")
-                && row("summary", "idle")
+                && row("survey", "completed")
+                && row("summary", "running")
                 && row("explain", "running")
                 && row("release", "approval")
         },
@@ -168,7 +169,9 @@ fn cells(screen: &vt100::Screen, y: u16) -> Vec<(u16, String, Look)> {
         let folder = inside(|c| *c == '/' || c.is_whitespace(), at + name.len());
         let end = inside(|c| c.is_whitespace(), folder);
         let rest: String = letters[folder..end].iter().collect();
-        let neutral = format!("{:width$}", format!("~/demo{rest}"), width = end - begin);
+        let (name, width) = (format!("~/demo{rest}"), end - begin);
+        // The title stands at the right edge.
+        let neutral = if y == 0 { format!("{name:>width$}") } else { format!("{name:width$}") };
         for (i, c) in (begin..end).zip(neutral.chars()) {
             all[i].1 = c.to_string();
         }
@@ -189,7 +192,7 @@ fn row(screen: &vt100::Screen, y: u16, svg: &mut String) {
             let w = f64::from(to - from) * CELL.0;
             let _ = writeln!(
                 svg,
-                "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{w:.1}\" height=\"{}\" fill=\"{paper}\"/>",
+                "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{w:.1}\" height=\"{}\" fill=\"{paper}\" shape-rendering=\"crispEdges\"/>",
                 CELL.1
             );
         }

@@ -45,7 +45,8 @@ pub fn make(dir: &Path, base_url: &str) -> io::Result<Homes> {
     let path = |k: &str, p: &Path| (k.to_owned(), p.to_string_lossy().into_owned());
     Ok(Homes {
         dir: dir.to_owned(),
-        codex: vec![path("CODEX_HOME", &codex), pair("FRACTA_DEMO_KEY", KEY)],
+        // Codex runs commands in a login shell: a person's own profile may be slow, or talk.
+        codex: vec![path("HOME", &home), path("CODEX_HOME", &codex), pair("FRACTA_DEMO_KEY", KEY)],
         claude: vec![
             path("HOME", &home),
             path("CLAUDE_CONFIG_DIR", &home.join(".claude")),

@@ -35,6 +35,16 @@ pub struct MessageRecord {
     pub status: MessageStatus,
 }
 
+impl MessageRecord {
+    /// A message that nobody has got yet, with an id of its own.
+    ///
+    /// # Errors
+    /// Where the system has no randomness.
+    pub fn new(text: String, steer: bool) -> Result<Self, getrandom::Error> {
+        Ok(Self { id: crate::id::random("m")?, text, steer, status: MessageStatus::Queued })
+    }
+}
+
 impl Store {
     pub async fn add_message(&self, session: &str, message: &MessageRecord) -> Result<(), StoreError> {
         let (session, m) = (session.to_owned(), message.clone());

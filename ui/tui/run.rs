@@ -116,12 +116,14 @@ struct Signals {
     int: Signal,
     stop: Signal,
     cont: Signal,
+    size: Signal,
 }
 
 enum Caught {
     End,
     Stop,
     Continued,
+    Resized,
 }
 
 impl Signals {
@@ -132,6 +134,7 @@ impl Signals {
             int: signal(SignalKind::interrupt())?,
             stop: signal(SignalKind::from_raw(nix::libc::SIGTSTP))?,
             cont: signal(SignalKind::from_raw(nix::libc::SIGCONT))?,
+            size: signal(SignalKind::window_change())?,
         })
     }
 
@@ -142,6 +145,7 @@ impl Signals {
             _ = self.int.recv() => Caught::End,
             _ = self.stop.recv() => Caught::Stop,
             _ = self.cont.recv() => Caught::Continued,
+            _ = self.size.recv() => Caught::Resized,
         }
     }
 }
@@ -201,6 +205,17 @@ impl App {
             Caught::End => self.quit = Some(End::Signal),
             Caught::Stop => self.suspend(),
             Caught::Continued => self.resume(),
+            Caught::Resized => self.resized(),
+        }
+    }
+
+    /// Crossterm tells of a new size, too, but not where keys came at the same moment.
+    fn resized(&mut self) {
+        if let Ok((w, h)) = crossterm::terminal::size()
+            && self.model.size != (w, h)
+        {
+            self.apply(Msg::Resize(w, h));
+            self.frames.urgent(Instant::now());
         }
     }
 
@@ -338,7 +353,8 @@ impl App {
 /// Where the agents are, for the title: a project's folder says more than its socket.
 fn place(at: &str) -> String {
     let folder = at.strip_suffix("/.fracta/control.sock").unwrap_or(at);
-    match std::env::var("HOME").ok().as_deref().and_then(|home| folder.strip_prefix(home)) {
+    let home = std::env::var("HOME").unwrap_or_default();
+    match folder.strip_prefix(&home).filter(|_| !home.is_empty()) {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("~{rest}"),
         _ => folder.to_owned(),
     }
@@ -372,6 +388,17 @@ mod tests {
         assert_eq!(n.iter().filter(|b| **b == 0x07).count(), 2);
         let c = clipboard("a\x1b\x07b");
         assert_eq!(c, b"\x1b]52;c;YRsHYg==\x07");
+    }
+
+    #[test]
+    fn the_title_is_the_projects_folder() {
+        assert_eq!(place("/srv/p/.fracta/control.sock"), "/srv/p");
+        assert_eq!(place("http://127.0.0.1:1"), "http://127.0.0.1:1");
+        let home = std::env::var("HOME").unwrap_or_default();
+        if home.len() > 1 {
+            assert_eq!(place(&format!("{home}/p/.fracta/control.sock")), "~/p");
+            assert_eq!(place(&format!("{home}x/.fracta/control.sock")), format!("{home}x"));
+        }
     }
 
     #[test]

@@ -72,13 +72,7 @@ impl Guard {
     /// # Errors
     /// Where raw mode cannot be set.
     pub fn enter(modes: Modes) -> io::Result<Self> {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            leave();
-            before(info);
-            PANICKED.store(true, Ordering::SeqCst);
-            PANIC.notify_one();
-        }));
+        std::panic::set_hook(hook(io::stdout(), std::panic::take_hook()));
         let guard = Self { modes };
         guard.resume()?;
         Ok(guard)
@@ -104,6 +98,18 @@ impl Drop for Guard {
     }
 }
 
+type Hook = Box<dyn Fn(&std::panic::PanicHookInfo<'_>) + Send + Sync>;
+
+/// Gives the terminal back before the words of a panic are written, and ends the screen after them.
+fn hook(out: impl AsFd + Send + Sync + 'static, before: Hook) -> Hook {
+    Box::new(move |info| {
+        leave_to(out.as_fd());
+        before(info);
+        PANICKED.store(true, Ordering::SeqCst);
+        PANIC.notify_one();
+    })
+}
+
 /// Waits for a panic anywhere in the process.
 pub async fn panicked() {
     loop {
@@ -114,13 +120,17 @@ pub async fn panicked() {
     }
 }
 
-/// Undoes the modes in force; does nothing where there are none.
 fn leave() {
+    leave_to(io::stdout().as_fd());
+}
+
+/// Undoes the modes in force; does nothing where there are none.
+fn leave_to(out: BorrowedFd<'_>) {
     // Poisoned by a panic in here: undo all the same.
     let undo = UNDO.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(bytes) = undo {
         // A terminal that is gone (SIGHUP) takes neither; there is nothing left to restore then.
-        let _ = write_patiently(io::stdout().as_fd(), bytes, PATIENCE);
+        let _ = write_patiently(out, bytes, PATIENCE);
         let _ = terminal::disable_raw_mode();
     }
 }
@@ -248,6 +258,31 @@ mod tests {
             assert!(leave.contains("\x1b[?25h"), "the cursor is shown again");
             assert!(leave.ends_with("\x1b[?1049l"), "the alternate screen is left last");
         }
+    }
+
+    #[tokio::test]
+    async fn a_panic_gives_the_terminal_back_before_its_words() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let words = writer.try_clone().unwrap();
+        let modes = Modes { mouse: true, plain: false };
+        *UNDO.lock().unwrap() = Some(modes.leave());
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(hook(
+            writer,
+            Box::new(move |info| {
+                let said = info.payload_as_str().unwrap_or_default();
+                write_patiently(words.as_fd(), said.as_bytes(), PATIENCE).unwrap();
+            }),
+        ));
+        // Two of them: the terminal is given back once.
+        for word in ["first", "second"] {
+            assert!(std::thread::spawn(move || panic!("{word}")).join().is_err());
+        }
+        std::panic::set_hook(usual);
+        panicked().await;
+        let mut got = Vec::new();
+        reader.read_to_end(&mut got).unwrap();
+        assert_eq!(got, [modes.leave(), b"firstsecond"].concat());
     }
 
     #[test]

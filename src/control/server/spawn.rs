@@ -14,7 +14,7 @@ use crate::session::entry::Entry;
 use crate::session::launch;
 use crate::session::state::SessionState;
 use crate::session::supervisor::{Begin, now, problem};
-use crate::store::AgentRecord;
+use crate::store::{AgentRecord, MessageRecord};
 use crate::workspace::{self, Workspace, WorkspaceKind};
 
 /// Longest first message, in bytes.
@@ -172,10 +172,14 @@ impl Plane {
             return Err(taken(&record.name));
         }
         let session = record.session.clone();
-        match self.make(record, d.warnings).await {
-            Ok((record, dir, journal)) => {
+        let made = match self.make(record, d.warnings).await {
+            Ok(made) => self.first_message(&session, d.contract).await.map(|m| (made, m)),
+            Err(p) => Err(p),
+        };
+        match made {
+            Ok(((record, dir, journal), message)) => {
                 let state = super::plane::fold(&dir, SessionState::default());
-                Ok(self.start(record, dir, state, journal, Begin::New(d.contract)).await)
+                Ok(self.start(record, dir, state, journal, Begin::New(message)).await)
             }
             Err(p) => {
                 if let Err(e) = self.env.store.forget_session(&session).await {
@@ -184,6 +188,20 @@ impl Plane {
                 Err(p)
             }
         }
+    }
+
+    /// Writes the first message down: a spawn that was answered outlives the control plane.
+    async fn first_message(
+        &self,
+        session: &str,
+        contract: Option<String>,
+    ) -> Result<Option<MessageRecord>, Problem> {
+        let Some(text) = contract else { return Ok(None) };
+        let internal = |e: String| problem(Code::Internal, e);
+        let message = MessageRecord::new(text, false).map_err(|e| internal(format!("no randomness: {e}")))?;
+        let added = self.env.store.add_message(session, &message).await;
+        added.map_err(|e| internal(e.to_string()))?;
+        Ok(Some(message))
     }
 
     async fn make(

@@ -95,24 +95,46 @@ fn explain() -> Vec<Step> {
     steps
 }
 
+/// What is said between two commands, as slowly as a model that thinks: a person who opens the demo
+/// finds its agents at work.
+fn muse(text: &str) -> Step {
+    Step::Text { text: text.to_owned(), chunk: 8, delay: Duration::from_millis(330) }
+}
+
+/// Some twenty seconds.
 fn survey() -> Vec<Step> {
     vec![
-        say("I look at the files first.\n"),
-        run("git log --oneline && ls -R src data"),
-        say("Now the size of it, and what is public.\n"),
-        run("wc -l src/*.rs && grep -n '^pub' src/lib.rs"),
-        say("And the data.\n"),
+        muse("I look at the history first: it says what the project wants to be.\n"),
+        run("git log --oneline && git status --short"),
+        muse("One commit, nothing open. Now the files, and how large they are.\n"),
+        run("ls -R src data && wc -l src/*.rs"),
+        muse("Small enough to read as a whole. What is public comes before what is not.\n"),
+        run("grep -n '^pub' src/*.rs"),
+        muse("One function and two types. The parser is where mistakes would cost most.\n"),
+        run("sed -n 1,20p src/parse.rs"),
+        muse("It names the line that is wrong. Is that tested, and is anything else?\n"),
+        run("grep -n -A6 '#.test' src/*.rs"),
+        muse("One test, of the error. The good case has none. Now the data.\n"),
         run("sort data/readings.txt | cut -d';' -f1 | uniq -c"),
+        muse("Four stations. Last, what a person is told about all this.\n"),
+        run("cat README.md"),
         say(
-            "## What is there\n\n- a parser (`src/lib.rs`) with its tests\n- a thin `main`\n- four stations of data\n\n\
-             ## What is missing\n\n- a summary for each station\n- a reading of standard input\n",
+            "## What is there\n\n- a parser (`src/parse.rs`) with a test of its error\n- a thin `main`\n- four stations of data\n\n\
+             ## What is missing\n\n- a test of a good line\n- a summary for each station\n- a reading of standard input\n",
         ),
     ]
 }
 
+/// Some twenty-five seconds: longer than the survey.
 fn summary() -> Vec<Step> {
     let plan = |done: usize| {
-        let steps = ["Write summarise()", "Add the flag", "Try it on the data"];
+        let steps = [
+            "Read how readings are kept",
+            "Write summarise()",
+            "Add the module",
+            "Try it on the data",
+            "Say it in the README",
+        ];
         let mark = |i: usize| match i.cmp(&done) {
             std::cmp::Ordering::Less => PlanMark::Completed,
             std::cmp::Ordering::Equal => PlanMark::InProgress,
@@ -121,16 +143,34 @@ fn summary() -> Vec<Step> {
         Step::Plan { steps: steps.iter().enumerate().map(|(i, s)| ((*s).to_owned(), mark(i))).collect() }
     };
     vec![
-        say("Three steps; I begin with the function.\n"),
+        muse("Five steps. I read first, so that the function fits what is there.\n"),
         plan(0),
-        Step::Write { path: "src/summary.rs".to_owned(), text: SUMMARY_RS.to_owned() },
+        run("sed -n 1,20p src/lib.rs"),
+        muse(
+            "A reading has a station and tenths of a degree. So a summary is the lowest and the highest of each station, in tenths, too: no floating point.\n",
+        ),
         plan(1),
+        Step::Write { path: "src/summary.rs".to_owned(), text: SUMMARY_RS.to_owned() },
+        muse(
+            "A `BTreeMap`, so that the stations come out in the same order every time. Now the library has to know of it.\n",
+        ),
+        plan(2),
         run(
             "sed -i.bak 's/^mod parse;/mod parse;\\nmod summary;/' src/lib.rs && rm -f src/lib.rs.bak && git diff --stat",
         ),
-        plan(2),
-        run("cut -d';' -f1 data/readings.txt | sort | uniq -c"),
+        muse(
+            "One line more in `lib.rs`. Before I go on, what the numbers should be, counted by other means.\n",
+        ),
         plan(3),
+        run("sort -t';' -k1,1 -k2,2n data/readings.txt"),
+        muse(
+            "Oslo from -51 to -38, Lima from 187 to 192, one reading each for Cairo and Perth. That is what the function says.\n",
+        ),
+        plan(4),
+        run(
+            "printf '\\n`--summary` prints one line for each station.\\n' >> README.md && git diff README.md",
+        ),
+        plan(5),
         say("`--summary` prints one line for each station. `src/summary.rs` holds the function.\n"),
     ]
 }

@@ -147,7 +147,7 @@ pub struct Supervisor {
 /// How an agent's task begins.
 pub(crate) enum Begin {
     /// A new agent, with its first message.
-    New(Option<String>),
+    New(Option<MessageRecord>),
     /// The control plane came back.
     Again {
         /// Where the journal's last facts came from.
@@ -202,7 +202,7 @@ impl Supervisor {
     /// Drives the agent until it is killed or the control plane ends.
     pub(crate) async fn drive(mut self, begin: Begin) {
         match begin {
-            Begin::New(text) => self.begin(text).await,
+            Begin::New(message) => self.begin(message),
             Begin::Again { resume, runs, place } => {
                 self.place = place;
                 self.recover(resume, runs).await;

@@ -73,7 +73,13 @@ impl Supervisor {
                 for record in messages {
                     let queued = record.status == MessageStatus::Queued;
                     let message = Message { record, reply: None };
-                    if queued { self.queue.push_back(message) } else { self.in_flight.push(message) }
+                    if !queued {
+                        self.in_flight.push(message);
+                    } else if self.entry.live().state.last_seq == 0 {
+                        self.take_in(message); // Killed before it could be told here.
+                    } else {
+                        self.queue.push_back(message);
+                    }
                 }
             }
             Err(e) => {
@@ -145,15 +151,16 @@ impl Supervisor {
         if self.entry.live().state.state != State::Unknown || !self.queue.is_empty() {
             return;
         }
-        match self.entry.record.contract.clone() {
-            // The last control plane was killed before it wrote the first message down.
-            Some(text) if !handed_over => self.begin(Some(text)).await,
-            Some(_) => {
-                let why = "the control plane was killed while it started the process".to_owned();
-                self.state_fact(Body::SessionEnded { state: State::Failed, reason: Some(why) });
-            }
-            None => self.open_wanted = true,
+        if self.entry.record.contract.is_none() {
+            self.open_wanted = true;
+            return;
         }
+        let why = if handed_over {
+            "the control plane was killed while it started the process"
+        } else {
+            "its spawn was cut off, or its journal was lost; say what it is to do"
+        };
+        self.state_fact(Body::SessionEnded { state: State::Failed, reason: Some(why.to_owned()) });
     }
 
     /// Builds the conversation anew for a process that an earlier control plane started.

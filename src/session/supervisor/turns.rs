@@ -10,15 +10,18 @@ use crate::store::{MessageRecord, MessageStatus};
 
 impl Supervisor {
     /// A new agent: its first message, whose fate is told by events, or just an open session.
-    pub(super) async fn begin(&mut self, text: Option<String>) {
-        match text {
-            Some(text) => {
-                if let Err(p) = self.enqueue(text, &mut None).await {
-                    self.start_failed(None, p.message).await;
-                }
-            }
+    pub(super) fn begin(&mut self, message: Option<MessageRecord>) {
+        match message {
+            Some(record) => self.take_in(Message { record, reply: None }),
             None => self.open_wanted = true,
         }
+    }
+
+    /// Queues a message that is in the store.
+    pub(super) fn take_in(&mut self, message: Message) {
+        self.put(None, Fact::from(user_message(&message, Delivery::Queued, None)));
+        self.commit();
+        self.queue.push_back(message);
     }
 
     /// Takes a message in: from here on it outlives the control plane. `reply` is taken only then,
@@ -40,11 +43,9 @@ impl Supervisor {
             .add_message(self.session(), &message.record)
             .await
             .map_err(|e| problem(Code::Internal, e.to_string()))?;
-        self.put(None, Fact::from(user_message(&message, Delivery::Queued, None)));
-        self.commit();
         message.reply = reply.take();
         let id = message.record.id.clone();
-        self.queue.push_back(message);
+        self.take_in(message);
         Ok(id)
     }
 
@@ -54,9 +55,8 @@ impl Supervisor {
         steer: bool,
         reply: Option<Reply<Said>>,
     ) -> Result<Message, Problem> {
-        let id =
-            crate::id::random("m").map_err(|e| problem(Code::Internal, format!("no randomness: {e}")))?;
-        let record = MessageRecord { id, text, steer, status: MessageStatus::Queued };
+        let record = MessageRecord::new(text, steer)
+            .map_err(|e| problem(Code::Internal, format!("no randomness: {e}")))?;
         Ok(Message { record, reply })
     }
 

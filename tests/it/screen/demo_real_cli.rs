@@ -64,7 +64,7 @@ fn first_minute(s: &mut Screen) {
     // The request stands first and is selected by w.
     s.wait_row(&["release", "approval"]);
     s.keys("w");
-    s.wait_row(&["▲ run a command", "a approve", "x deny"]);
+    s.wait_row(&["▲ $ git tag", "a approve", "x deny"]);
     s.wait_row(&["▌ $", "git tag"]);
     s.keys("a");
     s.wait_text("release: approved");

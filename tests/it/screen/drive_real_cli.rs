@@ -94,13 +94,13 @@ async fn approvals_are_answered_by_keys() {
     );
     spawn(&mut s, "asker", &contract);
     s.wait_text("▲ 1 needs you");
-    s.wait_row(&["▲ run a command", "a approve", "x deny"]);
+    s.wait_row(&["▲ $ touch", "a approve", "x deny"]);
     s.wait_row(&["▌ $", "touch"]);
     assert!(!file.exists());
     s.keys("a");
     s.wait_text("asker: approved");
     s.wait_row(&["▌ $", "no-this"]);
-    s.wait_row(&["▲ run a command", "a approve", "x deny"]);
+    s.wait_row(&["▲ $ touch", "a approve", "x deny"]);
     p.wait_event("asker", |e| e["kind"] == "approval.resolved").await;
     s.keys("x");
     s.wait_text("asker: denied");

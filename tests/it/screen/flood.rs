@@ -40,12 +40,13 @@ fn flood(pieces: &[String]) -> String {
     out
 }
 
-fn plane(pieces: &[String]) -> Plane {
-    let files = tempfile::Builder::new().prefix("fracta-flood-").tempdir().unwrap().keep();
-    let file = files.join("flood.jsonl");
+/// The folder holds the recording as long as the plane lives.
+fn plane(pieces: &[String]) -> (Plane, tempfile::TempDir) {
+    let files = tempfile::Builder::new().prefix("fracta-flood-").tempdir().unwrap();
+    let file = files.path().join("flood.jsonl");
     std::fs::write(&file, flood(pieces)).unwrap();
     let command = [FRACTA, "demo-replay", file.to_str().unwrap()].map(str::to_owned).to_vec();
-    Plane::without_cli(Setup { command: Some(command), ..Setup::default() })
+    (Plane::without_cli(Setup { command: Some(command), ..Setup::default() }), files)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,7 +54,7 @@ async fn keys_are_answered_in_a_flood_and_the_end_is_right() {
     // Short, so that all of it is kept: the screen shows 256 KiB of a message.
     let mut pieces = vec!["x ".to_owned(); 100_000];
     pieces.push("\n\nand these are the very last words".to_owned());
-    let p = plane(&pieces);
+    let (p, _files) = plane(&pieces);
     let mut s = Screen::open(&p, &["--root", p.root().to_str().unwrap()], 120, 34);
     s.wait_text("no agents yet");
     p.spawn_agent("flood", "stream", "Explain everything").await;

@@ -37,13 +37,20 @@ async fn hostile_words_reach_no_terminal() {
         s.keys("z");
         s.wait_text("] card");
         s.keys("G");
+        // The list says "over now" before the transcript is read: only a card shows that it is there.
         if agent == "evil" {
-            s.wait_text("over now");
+            s.wait_row(&["•", "over now"]);
+        } else {
+            s.wait_text("─ turn failed");
         }
         for _ in 0..8 {
             s.keys("\x02");
         }
+        if agent == "evil" {
+            s.wait_text("more below");
+        }
         s.keys("g");
+        s.wait_row(&["›", "fracta:"]);
         s.keys("h");
         s.wait_text("enter open");
         s.keys("\x1b");

@@ -184,6 +184,7 @@ fn unit(card: &Card, n: usize, unit: Unit, open: bool, width: usize, w: &mut Wra
                 | Kind::Tool { .. }
                 | Kind::Notice { what: Notice::Raw | Notice::Session, .. } => Tone::Dim,
                 Kind::Notice { what: Notice::Error, .. } => Tone::Error,
+                _ if of_the_machine(card) => Tone::Dim,
                 Kind::Notice { .. } => Tone::Warn,
                 _ => Tone::Text,
             };
@@ -207,11 +208,18 @@ fn auto(card: &Card) -> Limit {
     match &card.kind {
         Kind::Reasoning | Kind::Notice { what: Notice::Raw, .. } => Limit::First(0),
         Kind::Plan { newest: false, .. } => Limit::First(0),
+        _ if of_the_machine(card) => Limit::First(0),
         Kind::Command { .. } => Limit::Last(12),
         Kind::Tool { .. } => Limit::First(6),
         Kind::File { .. } if card.body.len() > 24 => Limit::First(20),
         _ => Limit::All,
     }
+}
+
+/// A warning outside of any turn: it is about the machine or the settings, and comes again with every
+/// session. A line of it is enough, and it is quiet.
+fn of_the_machine(card: &Card) -> bool {
+    matches!(card.kind, Kind::Notice { what: Notice::Warning, .. }) && card.turn.is_none()
 }
 
 fn limit(card: &Card) -> Limit {
@@ -269,7 +277,7 @@ pub fn gutter(card: &Card) -> (&'static str, Tone) {
         },
         Kind::Notice { what, .. } => match what {
             Notice::Error => ("✗", Tone::Error),
-            Notice::Warning => ("!", Tone::Warn),
+            Notice::Warning => ("!", if of_the_machine(card) { Tone::Dim } else { Tone::Warn }),
             Notice::Gap => ("⋯", Tone::Warn),
             Notice::Raw | Notice::Session => ("·", Tone::Dim),
         },
@@ -355,6 +363,9 @@ fn head(card: &Card, width: usize, folded: bool) -> Vec<Line> {
                 .then(Tone::Dim, if folded { brief(card, width) } else { String::new() }),
         ],
         Kind::Notice { what: Notice::Gap, .. } => vec![Line::new(Tone::Warn, "something is missing here")],
+        Kind::Notice { .. } if folded && of_the_machine(card) => {
+            vec![Line::new(Tone::Dim, text::summary(&card.body.text, width.max(8)))]
+        }
         Kind::Notice { .. } => Vec::new(),
     }
 }

@@ -358,6 +358,37 @@ fn folding_and_unfolding() {
 }
 
 #[test]
+fn what_was_unfolded_is_scrolled_to_its_beginning() {
+    let text: String = (1..=60).map(|n| format!("line {n}\n")).collect();
+    let mut t = fold([said("m", "first"), run("c", "x"), output("c", &text), ran("c", "x", Some(0))]);
+    t.layout(40, 20);
+    t.toggle_all();
+    let end = screen(&mut t, 40, 20);
+    assert!(end.contains("line 60") && t.following(), "{end}");
+    t.scroll_page(-1);
+    assert!(!t.following());
+    // 64 rows, of which 20 are below the second screen less a row of overlap.
+    assert!(screen(&mut t, 40, 20).contains("line 41\n") && t.rows_below() == 19, "{}", t.rows_below());
+    t.scroll_home();
+    let top = screen(&mut t, 40, 20);
+    assert!(top.starts_with("• first\n") && !t.following() && t.at_top(), "{top}");
+}
+
+#[test]
+fn a_warning_outside_of_turns_is_one_line() {
+    let text = "codex could not find a helper on PATH, and goes on to say so at length\nand in two lines";
+    let mut t = fold([said("m", "hello")]);
+    for (seq, turn) in [(2, None), (3, Some("t1".to_owned()))] {
+        t.apply(&Event { turn, ..event(seq, Fact::Warning { text: text.into() }) });
+    }
+    let want = "• hello\n\n! codex could not find a helper on PATH,…\n\n! codex could not find a helper on PATH,\n  \
+        and goes on to say so at length\n  and in two lines\n";
+    assert_eq!(screen(&mut t, 42, 12), want);
+    t.toggle_all();
+    assert_eq!(screen(&mut t, 42, 12).matches("and in two lines").count(), 2);
+}
+
+#[test]
 fn a_running_command_is_cut_off_with_its_turn() {
     let mut t = fold([run("c", "sleep"), Fact::TurnCompleted { outcome: Outcome::Interrupted, error: None }]);
     assert!(screen(&mut t, 40, 9).contains("cut off"));

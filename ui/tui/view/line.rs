@@ -1,6 +1,8 @@
 //! Writing one line of text into the screen. Every text that is not ours passes through here, and so
 //! through [`fracta::text::line`] (law 2).
 
+use std::borrow::Cow;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -105,6 +107,42 @@ pub fn wrap(text: &str, room: usize) -> Vec<String> {
     rows
 }
 
+/// A command without the shell that some runtimes put around it (`/bin/bash -lc '…'`), for rows that
+/// have no room for it. What is no such wrapper, or ends before its quote does, stays as it is but for
+/// the quote that is missing; who decides on a command finds it whole in its card.
+pub fn unwrapped(command: &str) -> Cow<'_, str> {
+    let inner = || {
+        let (shell, rest) = command.split_once(' ')?;
+        let name = shell.rsplit('/').next()?;
+        let (flag, script) = rest.split_once(' ')?;
+        if !matches!(name, "sh" | "bash" | "zsh" | "dash") || !matches!(flag, "-c" | "-lc") {
+            return None;
+        }
+        unquoted(script)
+    };
+    inner().map_or(Cow::Borrowed(command), Cow::Owned)
+}
+
+/// One word as a shell reads it; none where there is a second one. A quote may be left open by a cut.
+fn unquoted(word: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut quote = None;
+    let mut chars = word.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(q), c) if q == c => quote = None,
+            (None, '\\') => out.extend(chars.next()),
+            (Some('"'), '\\') if chars.peek().is_some_and(|n| "\"\\$`".contains(*n)) => {
+                out.extend(chars.next())
+            }
+            (None, c) if c.is_whitespace() => return None,
+            (_, c) => out.push(c),
+        }
+    }
+    (!out.trim().is_empty()).then_some(out)
+}
+
 /// A number of tokens in at most five columns.
 pub fn tokens(n: u64) -> String {
     match n {
@@ -127,6 +165,25 @@ mod tests {
         assert_eq!(fit("日本語", 5), "日本…");
         assert_eq!(fit("日本語", 4), "日…");
         assert_eq!(fit("x", 0), "");
+    }
+
+    #[test]
+    fn a_shell_around_a_command_is_left_out() {
+        for (whole, bare) in [
+            ("/bin/bash -lc 'git tag v0.2.0'", "git tag v0.2.0"),
+            ("bash -lc \"grep '^pub' \\\"a b\\\" \\$x\"", "grep '^pub' \"a b\" $x"),
+            ("/bin/bash -lc 'touch \"$(printf '\"'na')\\\"; ls\"", "touch \"$(printf 'na')\"; ls"),
+            ("/bin/zsh -c ls", "ls"),
+            ("/bin/bash -lc 'cut off here", "cut off here"),
+        ] {
+            assert_eq!(unwrapped(whole), bare);
+        }
+        // No wrapper, more than a script, nothing in it: all of it is shown.
+        for whole in
+            ["ls -l", "/bin/bash -lc 'a' b", "/bin/bash -x 'a'", "mybash -lc 'a'", "sh -c ''", "bash", ""]
+        {
+            assert_eq!(unwrapped(whole), whole);
+        }
     }
 
     #[test]

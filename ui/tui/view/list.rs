@@ -1,12 +1,14 @@
 //! The list of agents: one line each where there is room for columns, else two.
 
+use std::borrow::Cow;
+
 use fracta::control::wire::Agent;
 use fracta::session::state::State;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 
-use super::line::{fit, put_at, tokens, width};
+use super::line::{fit, put_at, tokens, unwrapped, width};
 use crate::tui::list::{Group, Row};
 use crate::tui::model::{Focus, Link, Model};
 use crate::tui::theme::Theme;
@@ -139,14 +141,21 @@ pub fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// The selected row: reversed while the list has the keyboard, else only marked.
+/// The selected row: all of it in one style while the list has the keyboard, else only marked. The
+/// colours below would show through a reversed row as patches.
 fn select(model: &Model, area: Rect, buf: &mut Buffer) {
-    if model.focus == Focus::List {
-        let first = Rect { height: area.height.min(1), ..area };
-        buf.set_style(first, model.theme.selection);
-    }
+    let area = area.intersection(buf.area);
     for y in area.y..area.bottom() {
-        buf.set_string(area.x, y, "▌", model.theme.border_focused);
+        if model.focus == Focus::List {
+            for x in area.x..area.right() {
+                let cell = &mut buf[(x, y)];
+                let bold = Style::new().add_modifier(cell.modifier & Modifier::BOLD);
+                cell.set_style(Style::reset().patch(bold).patch(model.theme.selection));
+            }
+        }
+        let bar = &mut buf[(area.x, y)];
+        bar.reset();
+        bar.set_symbol("▌").set_style(model.theme.border_focused);
     }
 }
 
@@ -189,13 +198,16 @@ fn used(agent: &Agent) -> String {
 }
 
 /// What the agent does, or why it stands.
-fn doing(agent: &Agent) -> &str {
+fn doing(agent: &Agent) -> Cow<'_, str> {
     if let Some(p) = agent.pending_approvals.first() {
-        return p.command.as_deref().unwrap_or(&p.what);
+        return p.command.as_deref().map_or(Cow::Borrowed(p.what.as_str()), unwrapped);
     }
     match (&agent.reason, agent.state) {
-        (Some(r), State::Failed | State::Stopped | State::Unknown | State::Queued) => r,
-        _ => &agent.activity,
+        (Some(r), State::Failed | State::Stopped | State::Unknown | State::Queued) => r.as_str().into(),
+        _ => match agent.activity.strip_prefix("$ ") {
+            Some(command) => format!("$ {}", unwrapped(command)).into(),
+            None => agent.activity.as_str().into(),
+        },
     }
 }
 
@@ -227,7 +239,7 @@ fn one_line(model: &Model, agent: &Agent, area: Rect, buf: &mut Buffer) {
     let room = usize::from(w.saturating_sub(x + 1));
     if room > 3 {
         let style = if Group::of(agent) == Group::NeedsYou { t.text } else { t.dim };
-        put_at(buf, area, x, 0, &fit(doing(agent), room), style);
+        put_at(buf, area, x, 0, &fit(&doing(agent), room), style);
     }
 }
 
@@ -277,12 +289,12 @@ fn block(model: &Model, agent: &Agent, area: Rect, buf: &mut Buffer) {
     let style = if Group::of(agent) == Group::NeedsYou { t.text } else { t.dim };
     if area.height > 2 {
         put_at(buf, area, 3, 1, &fit(&facts, room), t.dim);
-        put_at(buf, area, 3, 2, &fit(doing(agent), room), style);
+        put_at(buf, area, 3, 2, &fit(&doing(agent), room), style);
         return;
     }
     let x = put_at(buf, area, 3, 1, &fit(&facts, room.min(34)), t.dim);
     let room = usize::from(w.saturating_sub(x + 3));
     if room > 4 {
-        put_at(buf, area, x + 2, 1, &fit(doing(agent), room), style);
+        put_at(buf, area, x + 2, 1, &fit(&doing(agent), room), style);
     }
 }

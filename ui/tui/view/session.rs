@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
-use super::line::{fit, put, put_at, put_right, tokens, width};
+use super::line::{fit, put, put_at, put_right, tokens, unwrapped, width};
 use super::{input, list};
 use crate::tui::keymap::Action;
 use crate::tui::model::{Focus, Model, Stream};
@@ -132,11 +132,17 @@ fn pending(model: &Model, area: Rect, buf: &mut Buffer) {
         model.keys.key_of(Action::Deny),
         if more > 0 { format!("  +{more}") } else { String::new() }
     );
-    let what = match &p.command {
-        Some(c) => format!("▲ {}: {c}", p.what),
+    // The command is what is decided on; the reason comes where there is room for it.
+    let command = p.command.as_deref().map(unwrapped).filter(|c| !c.trim().is_empty());
+    let what = match &command {
+        Some(c) => format!("▲ $ {c}"),
         None => format!("▲ {}", p.what),
     };
     let room = usize::from(area.width).saturating_sub(width(&keys) + 4);
-    put(buf, area, 1, &fit(&what, room), t.approval);
+    let x = put(buf, area, 1, &fit(&what, room), t.approval) + 2;
+    let left = (room + 1).saturating_sub(usize::from(x));
+    if command.is_some() && left > 8 {
+        put(buf, area, x, &fit(&p.what, left), t.dim);
+    }
     put_right(buf, area, 1, &keys, t.accent);
 }

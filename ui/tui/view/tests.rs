@@ -320,3 +320,37 @@ async fn a_lost_control_plane_is_said_and_found_again() {
     let _again = Fake::at(path, vec![agent("a", State::Idle), agent("new", State::Idle)]);
     b.until(|m| m.link == Link::Up && m.list.len() == 2).await;
 }
+
+#[test]
+fn the_selected_row_has_one_style() {
+    for theme in [Theme::default_ansi(), Theme::mono()] {
+        let mut m = fleet(120, 30);
+        m.theme = theme;
+        let buf = render(&mut m);
+        let list = areas(&m).list;
+        let bars: Vec<u16> = (list.y..list.bottom()).filter(|y| buf[(0, *y)].symbol() == "▌").collect();
+        assert_eq!(bars.len(), 3, "name, facts, activity");
+        for (x, y) in bars.into_iter().flat_map(|y| (1..list.width).map(move |x| (x, y))) {
+            let mut style = buf[(x, y)].style();
+            style.add_modifier.remove(ratatui::style::Modifier::BOLD);
+            let want = ratatui::buffer::Cell::EMPTY.style().patch(theme.selection);
+            assert_eq!(style, want, "{x} {y}");
+        }
+    }
+}
+
+#[test]
+fn the_row_of_a_request_begins_with_its_command() {
+    let mut m = model(120, 30);
+    let asks = asking(agent("a", State::Waiting), "p1", "/bin/bash -lc 'rm -rf target'");
+    update(&mut m, Msg::Watch(Watch::Agents { agents: vec![asks.clone()] }));
+    let shown = text(&mut m);
+    assert!(shown.contains("▲ $ rm -rf target  run a command"), "{shown}");
+    assert!(!shown.contains("/bin/bash"), "{shown}");
+    let mut long = asks;
+    long.pending_approvals[0].command = Some("x".repeat(200));
+    update(&mut m, Msg::Watch(Watch::Agents { agents: vec![long] }));
+    let shown = text(&mut m);
+    assert!(shown.lines().any(|l| l.contains("xxx…") && l.contains("a approve")), "{shown}");
+    assert!(!shown.contains("run a command"), "{shown}");
+}
