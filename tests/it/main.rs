@@ -7,6 +7,7 @@ mod bench;
 mod claude_protocol;
 mod codex_protocol;
 mod demo;
+mod mcp_real_cli;
 mod opencode_protocol;
 mod plane;
 mod plane_support;

@@ -209,10 +209,7 @@ impl Plane {
         Ok(Some(message))
     }
 
-    async fn make(
-        &self,
-        record: AgentRecord,
-    ) -> Result<(AgentRecord, PathBuf, Journal), Problem> {
+    async fn make(&self, record: AgentRecord) -> Result<(AgentRecord, PathBuf, Journal), Problem> {
         let dir = self.layout.session_dir(&record.session);
         crate::paths::private_dir(&dir).map_err(|e| problem(Code::Internal, e.to_string()))?;
         workspace::create(&record.workspace).await.map_err(|e| problem(Code::Conflict, e.to_string()))?;

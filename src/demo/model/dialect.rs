@@ -11,9 +11,9 @@ pub(super) type Event = (&'static str, Value);
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Call {
     pub name: String,
+    /// See [`super::turn::ToolDef::namespace`].
+    pub namespace: Option<String>,
     pub args: Args,
-    /// The name is one of a namespace (only in [`super::responses`]).
-    pub namespaced: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

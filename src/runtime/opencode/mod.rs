@@ -90,7 +90,8 @@ impl Runtime for OpenCode {
             model_parts(model)?;
         }
         let token = spec.resume_token.as_deref().map(session_id).transpose()?;
-        let env = vec![(OsString::from(CONFIG), OsString::from(base(spec.permissions, spec.mode).to_string()))];
+        let env =
+            vec![(OsString::from(CONFIG), OsString::from(base(spec.permissions, spec.mode).to_string()))];
         match spec.mode {
             Mode::Stream => {
                 argv.extend(["serve", "--hostname", "127.0.0.1", "--port", "0"].map(OsString::from));

@@ -143,8 +143,11 @@ fn prepare(mut sock: UnixStream) -> Result<run::Owner, String> {
         record.agent = Some(tree::lookup(pid).unwrap_or(ProcId { pid, start: 0 }));
     }
     let noted = record::write_atomic(&dir.join(super::RUN_FILE), &record);
-    let mut owner =
-        run::Owner::new(dir.clone(), record, run::Parts { signals, term, listener, raw, stdout, stderr: keep });
+    let mut owner = run::Owner::new(
+        dir.clone(),
+        record,
+        run::Parts { signals, term, listener, raw, stdout, stderr: keep },
+    );
     owner.adopt(started, noted.err().map(in_dir)).map_err(|e| failed("set up the agent's pipes", e))?;
     owner.welcome(sock);
     Ok(owner)

@@ -37,7 +37,15 @@ struct Retry {
 
 impl Pump {
     pub(super) fn new(file: File, raw: Option<File>, len: u64) -> Self {
-        Self { pipe: None, file, raw, len, buf: vec![0; CHUNK].into_boxed_slice(), pending: 0..0, retry: None }
+        Self {
+            pipe: None,
+            file,
+            raw,
+            len,
+            buf: vec![0; CHUNK].into_boxed_slice(),
+            pending: 0..0,
+            retry: None,
+        }
     }
 
     /// The pipe to read; it must not block.

@@ -405,8 +405,12 @@ impl Owner {
 
     fn finish(&mut self, now: Instant) {
         let exit = self.exit.clone().unwrap_or(Exit { code: None, signal: None, spawn_error: None });
-        let record =
-            ExitRecord { run: self.record.run, exit, raw_len: self.pump.raw_len(), stderr_len: self.stderr_len() };
+        let record = ExitRecord {
+            run: self.record.run,
+            exit,
+            raw_len: self.pump.raw_len(),
+            stderr_len: self.stderr_len(),
+        };
         match record::write_atomic(&self.dir.join(EXIT_FILE), &record) {
             Err(e) if !self.stopping => {
                 self.trouble = Some(format!(
