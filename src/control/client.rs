@@ -161,12 +161,12 @@ impl Client {
 
     /// One agent, by name or session id.
     pub async fn agent(&self, name: &str) -> Result<wire::Agent, ClientError> {
-        self.get(&format!("/v1/agents/{name}")).await
+        self.get(&at_agent(name, "")).await
     }
 
     /// The session's whole folded state (plan, step, …), by name or session id.
     pub async fn session(&self, name: &str) -> Result<SessionState, ClientError> {
-        self.get(&format!("/v1/agents/{name}/session")).await
+        self.get(&at_agent(name, "/session")).await
     }
 
     pub async fn spawn(&self, spawn: &wire::Spawn) -> Result<wire::Agent, ClientError> {
@@ -179,39 +179,39 @@ impl Client {
     }
 
     pub async fn say(&self, name: &str, text: &str) -> Result<wire::Said, ClientError> {
-        self.post(&format!("/v1/agents/{name}/say"), &wire::Say { text: text.to_owned() }).await
+        self.post(&at_agent(name, "/say"), &wire::Say { text: text.to_owned() }).await
     }
 
     pub async fn steer(&self, name: &str, text: &str) -> Result<wire::Said, ClientError> {
-        self.post(&format!("/v1/agents/{name}/steer"), &wire::Say { text: text.to_owned() }).await
+        self.post(&at_agent(name, "/steer"), &wire::Say { text: text.to_owned() }).await
     }
 
     pub async fn answer(&self, name: &str, answer: &wire::Answer) -> Result<wire::Answered, ClientError> {
-        self.post(&format!("/v1/agents/{name}/approvals"), answer).await
+        self.post(&at_agent(name, "/approvals"), answer).await
     }
 
     /// Ends the running turn. Returns when it has ended.
     pub async fn abort(&self, name: &str) -> Result<wire::Agent, ClientError> {
-        self.post(&format!("/v1/agents/{name}/abort"), &serde_json::json!({})).await
+        self.post(&at_agent(name, "/abort"), &serde_json::json!({})).await
     }
 
     pub async fn kill(&self, name: &str, kill: &wire::Kill) -> Result<wire::Agent, ClientError> {
-        self.post(&format!("/v1/agents/{name}/kill"), kill).await
+        self.post(&at_agent(name, "/kill"), kill).await
     }
 
     pub async fn diff(&self, name: &str) -> Result<wire::Diff, ClientError> {
-        self.get(&format!("/v1/agents/{name}/diff")).await
+        self.get(&at_agent(name, "/diff")).await
     }
 
     /// Merges the agent's branch into the branch checked out at the project's root.
     pub async fn merge(&self, name: &str) -> Result<wire::Merged, ClientError> {
-        self.post(&format!("/v1/agents/{name}/merge"), &serde_json::json!({})).await
+        self.post(&at_agent(name, "/merge"), &serde_json::json!({})).await
     }
 
     /// Says that a person has seen the events up to `seq` (what `unread` counts from).
     pub async fn seen(&self, name: &str, seq: u64) -> Result<(), ClientError> {
         let _: serde_json::Value =
-            self.post(&format!("/v1/agents/{name}/seen"), &serde_json::json!({ "seq": seq })).await?;
+            self.post(&at_agent(name, "/seen"), &serde_json::json!({ "seq": seq })).await?;
         Ok(())
     }
 
@@ -236,7 +236,7 @@ impl Client {
         name: &str,
         query: EventQuery,
     ) -> Result<impl Stream<Item = Result<String, ClientError>> + Send + Unpin + use<>, ClientError> {
-        let mut path = format!("/v1/agents/{name}/events?after={}&follow={}", query.after, query.follow);
+        let mut path = format!("{}?after={}&follow={}", at_agent(name, "/events"), query.after, query.follow);
         if let Some(before) = query.before {
             path.push_str(&format!("&before={before}"));
         }
@@ -282,6 +282,44 @@ impl Client {
     }
 }
 
+/// The path of what is asked of an agent. A name comes from whoever calls, also from a model, and must
+/// not become another path: `x/kill?` is a name that no agent has.
+fn at_agent(name: &str, what: &str) -> String {
+    let mut path = "/v1/agents/".to_owned();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => path.push(char::from(byte)),
+            // Escaping would not take the meaning of `.` and `..` away; what stands for a dot does.
+            b'.' => path.push_str("%EF%BC%8E"),
+            other => path.push_str(&format!("%{other:02X}")),
+        }
+    }
+    path + what
+}
+
 fn parse<T: DeserializeOwned>(at: &str, line: &str) -> Result<T, ClientError> {
     serde_json::from_str(line).map_err(|e| ClientError::Alien { at: at.to_owned(), what: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_part_of_a_path() {
+        assert_eq!(at_agent("fix-login-2", "/say"), "/v1/agents/fix-login-2/say");
+        let base = reqwest::Url::parse("http://fracta").unwrap();
+        for hostile in
+            ["x/kill?", "x/kill#", "../../v1/shutdown?", "..", ".", "a b", "%2e%2e/", "ü\u{1b}", "\\..\\"]
+        {
+            let url = base.join(&at_agent(hostile, "/say")).unwrap();
+            let parts: Vec<&str> = url.path_segments().unwrap().collect();
+            assert_eq!((parts.len(), parts[3]), (4, "say"), "{hostile}: {url}");
+            assert_eq!(
+                (&parts[..2], url.query(), url.fragment()),
+                (&["v1", "agents"][..], None, None),
+                "{url}"
+            );
+        }
+    }
 }

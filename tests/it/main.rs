@@ -5,6 +5,7 @@
 mod agents;
 mod codex_protocol;
 mod demo;
+mod mcp_real_cli;
 mod plane;
 mod plane_support;
 mod recordings;

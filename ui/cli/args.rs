@@ -78,6 +78,13 @@ pub enum Verb {
     },
     /// Show the control plane
     Status,
+    /// Serve fracta's verbs as MCP tools over stdio, to an agent you already use
+    ///
+    /// The tools: spawn, list, peek, say, steer, abort, approvals. Approvals can be listed, not
+    /// answered: a permission is yours to give. Name this command in the agent's MCP config, with
+    /// `--config` and the path of the project's fracta.yaml unless the agent runs in the project.
+    /// Agents of fracta's may use it too; agents.max_running bounds them all together.
+    Mcp,
     /// See it all work with no account and no key, in a throw-away project
     Demo(Demo),
     /// Print shell completions

@@ -12,6 +12,7 @@ use super::out;
 use super::report::Usage;
 
 /// The options that every verb has.
+#[derive(Clone)]
 pub struct Context {
     pub json: bool,
     pub config: Option<PathBuf>,

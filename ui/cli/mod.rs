@@ -8,6 +8,7 @@ mod doctor;
 mod end;
 mod events;
 mod list;
+mod mcp;
 mod out;
 mod readable;
 mod report;
@@ -79,6 +80,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Verb::Serve(a)) => serve::serve(&context, a).await?,
         Some(Verb::Stop { agents }) => serve::stop(&context, agents).await?,
         Some(Verb::Status) => serve::status(&context).await?,
+        Some(Verb::Mcp) => mcp::run(&context).await?,
         Some(Verb::Demo(a)) => demo::run(a).await?,
         Some(Verb::Completions { shell }) => {
             let mut script = Vec::new();

@@ -32,10 +32,19 @@ fn text(args: &args::Say) -> anyhow::Result<String> {
 
 /// Says what is known of the message, and fails where it did not arrive.
 fn tell(context: &Context, name: &str, said: &Said) -> anyhow::Result<()> {
-    let why = said.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
     if context.json {
         out::json(said)?;
     }
+    let line = delivered(name, said)?;
+    if context.json { Ok(()) } else { Ok(out::line(&line)?) }
+}
+
+/// What is known of the message, in words.
+///
+/// # Errors
+/// It did not arrive, or that is not known.
+pub fn delivered(name: &str, said: &Said) -> anyhow::Result<String> {
+    let why = said.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
     match said.delivery {
         Delivery::Rejected => anyhow::bail!("{name} did not take the message{why}"),
         Delivery::Unconfirmed => {
@@ -43,9 +52,8 @@ fn tell(context: &Context, name: &str, said: &Said) -> anyhow::Result<()> {
                 "it is not known whether {name} got the message{why}; it is not sent again by itself"
             )
         }
-        _ if context.json => Ok(()),
-        Delivery::Accepted => Ok(out::line(&format!("{name}: accepted"))?),
-        Delivery::Queued => Ok(out::line(&format!("{name}: queued{why}"))?),
+        Delivery::Accepted => Ok(format!("{name}: accepted")),
+        Delivery::Queued => Ok(format!("{name}: queued{why}")),
     }
 }
 

@@ -11,6 +11,8 @@ pub(super) type Event = (&'static str, Value);
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Call {
     pub name: String,
+    /// See [`super::turn::ToolDef::namespace`].
+    pub namespace: Option<String>,
     pub args: Args,
 }
 

@@ -65,6 +65,7 @@ pub(super) fn tools(body: &Value) -> Vec<ToolDef> {
         let params = t["input_schema"]["properties"].as_object();
         Some(ToolDef {
             name: t["name"].as_str()?.to_owned(),
+            namespace: None,
             freeform: false,
             params: params.map(|o| o.keys().cloned().collect()).unwrap_or_default(),
         })
@@ -199,7 +200,7 @@ impl Dialect for Writer {
             Step::Tool { name, args } => (name.clone(), args.clone()),
             _ => return Err(String::new()),
         };
-        Ok(Call { name, args: Args::Json(args) })
+        Ok(Call { name, namespace: None, args: Args::Json(args) })
     }
 }
 

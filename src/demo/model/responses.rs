@@ -61,21 +61,22 @@ fn text_of(v: &Value) -> String {
 /// The tools of the request: `tools`, and what newer models get as an item of the input.
 pub(super) fn tools(body: &Value) -> Vec<ToolDef> {
     let mut out = Vec::new();
-    collect_tools(&body["tools"], &mut out);
+    collect_tools(&body["tools"], None, &mut out);
     for item in body["input"].as_array().into_iter().flatten() {
         if item["type"] == "additional_tools" {
-            collect_tools(&item["tools"], &mut out);
+            collect_tools(&item["tools"], None, &mut out);
         }
     }
     out
 }
 
-fn collect_tools(list: &Value, out: &mut Vec<ToolDef>) {
+fn collect_tools(list: &Value, namespace: Option<&str>, out: &mut Vec<ToolDef>) {
     for t in list.as_array().into_iter().flatten() {
         match (t["type"].as_str(), t["name"].as_str()) {
-            (Some("namespace"), _) => collect_tools(&t["tools"], out),
+            (Some("namespace"), name) => collect_tools(&t["tools"], name, out),
             (kind, Some(name)) => out.push(ToolDef {
                 name: name.to_owned(),
+                namespace: namespace.map(str::to_owned),
                 freeform: kind == Some("custom"),
                 params: t["parameters"]["properties"]
                     .as_object()
@@ -267,6 +268,9 @@ impl Dialect for Writer {
             let mut v =
                 json!({"type": kind, "id": id, "call_id": call_id, "name": call.name, "status": status});
             v[field] = input.into();
+            if let Some(namespace) = &call.namespace {
+                v["namespace"] = namespace.as_str().into();
+            }
             v
         };
         let at = |name, key: &str| {
@@ -312,9 +316,10 @@ impl Dialect for Writer {
                     None => Err(plan_as_text(steps)),
                 }
             }
-            Step::Tool { name, args } => Ok(match (args, turn.tool(&[name]).is_some_and(|t| t.freeform)) {
-                (Value::String(s), true) => Call { name: name.clone(), args: Args::Free(s.clone()) },
-                _ => json_call(name, args.clone()),
+            Step::Tool { name, args } => Ok(match (args, turn.tool(&[name])) {
+                (Value::String(s), Some(t)) if t.freeform => free_call(&t.name, s.clone()),
+                (_, Some(t)) => Call { namespace: t.namespace.clone(), ..json_call(&t.name, args.clone()) },
+                (_, None) => hidden_call(name, args.clone()),
             }),
             _ => Err(String::new()),
         }
@@ -322,7 +327,20 @@ impl Dialect for Writer {
 }
 
 fn json_call(name: &str, args: Value) -> Call {
-    Call { name: name.to_owned(), args: Args::Json(args) }
+    Call { name: name.to_owned(), namespace: None, args: Args::Json(args) }
+}
+
+/// Codex shows newer models the tools of MCP servers only when they search for them, and takes a call
+/// of one that was not searched for: its namespace is `mcp__SERVER`.
+fn hidden_call(name: &str, args: Value) -> Call {
+    match name.rsplit_once("__").filter(|(server, _)| server.starts_with("mcp__")) {
+        Some((server, tool)) => Call { namespace: Some(server.to_owned()), ..json_call(tool, args) },
+        None => json_call(name, args),
+    }
+}
+
+fn free_call(name: &str, input: String) -> Call {
+    Call { name: name.to_owned(), namespace: None, args: Args::Free(input) }
 }
 
 /// Codex's shell has had three shapes: `exec_command{cmd}`, `shell{command: [..]}` and
@@ -347,7 +365,7 @@ fn shell(turn: &Turn, command: &str, ask: Option<&str>) -> Result<Call, String> 
     }
     if t.name == "exec" {
         let js = format!("const r = await tools.exec_command({args});\ntext(r.output ?? r);");
-        return Ok(Call { name: t.name.clone(), args: Args::Free(js) });
+        return Ok(free_call(&t.name, js));
     }
     Ok(json_call(&t.name, args))
 }
@@ -359,7 +377,7 @@ fn write(turn: &Turn, path: &str, text: &str) -> Result<Call, String> {
     }
     patch.push_str("*** End Patch\n");
     match turn.tool(&["apply_patch"]) {
-        Some(t) if t.freeform => Ok(Call { name: t.name.clone(), args: Args::Free(patch) }),
+        Some(t) if t.freeform => Ok(free_call(&t.name, patch)),
         Some(t) => Ok(json_call(&t.name, json!({"input": patch}))),
         // Codex reads a patch out of its shell tool, too.
         None => shell(turn, &format!("apply_patch <<'EOF'\n{patch}EOF\n"), None),
@@ -369,6 +387,21 @@ fn write(turn: &Turn, path: &str, text: &str) -> Result<Call, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tools_of_mcp_servers_are_called_by_namespace_and_name() {
+        let body = json!({"tools": [
+            {"type": "namespace", "name": "mcp__x__", "tools": [{"type": "function", "name": "list"}]},
+            {"type": "function", "name": "list_all"},
+        ]});
+        let tools = tools(&body);
+        assert_eq!(tools[0].namespace.as_deref(), Some("mcp__x__"));
+        assert!(tools[0].is_called("mcp__x__list") && tools[0].is_called("list"));
+        assert!(!tools[0].is_called("mcp__y__list") && tools[1].is_called("list_all"));
+        let hidden = hidden_call("mcp__my_server__say_it", json!({}));
+        assert_eq!((hidden.namespace.as_deref(), hidden.name.as_str()), (Some("mcp__my_server"), "say_it"));
+        assert_eq!(hidden_call("exec__command", json!({})).namespace, None);
+    }
 
     #[test]
     fn a_command_that_still_runs_is_polled_and_counts_once() {

@@ -57,10 +57,21 @@ pub struct ToolResult {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolDef {
     pub name: String,
+    /// What the caller groups it under, and wants to be named in a call: Codex's MCP servers.
+    pub namespace: Option<String>,
     /// True: takes free text, not JSON.
     pub freeform: bool,
     /// Names of the parameters.
     pub params: Vec<String>,
+}
+
+impl ToolDef {
+    /// Is this its name, or its name with its namespace before it?
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        let namespace = self.namespace.as_deref().map(|n| n.trim_end_matches('_'));
+        name == self.name
+            || namespace.and_then(|n| name.strip_prefix(n)?.strip_prefix("__")) == Some(&self.name)
+    }
 }
 
 impl Turn {
@@ -108,7 +119,7 @@ impl Turn {
 
     /// The first of `names` that is offered.
     pub fn tool(&self, names: &[&str]) -> Option<&ToolDef> {
-        names.iter().find_map(|n| self.tools.iter().find(|t| t.name == *n))
+        names.iter().find_map(|n| self.tools.iter().find(|t| t.is_called(n)))
     }
 }
 

@@ -13,7 +13,7 @@
 //! | `fracta:ask COMMAND` | the same, asking for permission where the tool has a word for it |
 //! | `fracta:plan a\|b\|c` | states the plan; `+a` is done, `*b` in progress; without any mark the first is in progress |
 //! | `fracta:patch FILE <<TEXT` | writes the file; `\n` is a line break |
-//! | `fracta:tool NAME JSON` | calls any tool; what is not JSON is the input of a freeform tool |
+//! | `fracta:tool NAME JSON` | calls any tool (one of an MCP server as `mcp__SERVER__TOOL`); what is not JSON is the input of a freeform tool |
 //! | `fracta:gate NAME` | waits until the test releases [`PromptScript::gate`] of that name |
 //! | `fracta:hang` | waits until the client closes the connection |
 //! | `fracta:fail STATUS [TEXT]` | fails with an HTTP status (mid-reply: with the error event) |
