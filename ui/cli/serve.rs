@@ -16,6 +16,8 @@ use super::report::Usage;
 
 /// Log files kept.
 const LOGS: usize = 7;
+/// Servers that may start at once and meet at the link to the newest log file.
+const LINK_TRIES: usize = 32;
 
 pub async fn serve(context: &Context, args: args::Serve) -> anyhow::Result<()> {
     if args.detached {
@@ -121,13 +123,24 @@ fn log_to(loaded: &fracta::config::Loaded, layout: &Layout) -> anyhow::Result<()
     let level = env("FRACTA_LOG").unwrap_or_else(|| logging.level.word().to_owned());
     let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let folder = file.parent().unwrap_or(layout.root());
-    let appender = tracing_appender::rolling::RollingFileAppender::builder()
-        .rotation(tracing_appender::rolling::Rotation::DAILY)
-        .filename_prefix(&name)
-        .latest_symlink(&name)
-        .max_log_files(LOGS)
-        .build(folder)
-        .with_context(|| format!("cannot write the log {}", file.display()))?;
+    let build = || {
+        tracing_appender::rolling::RollingFileAppender::builder()
+            .rotation(tracing_appender::rolling::Rotation::DAILY)
+            .filename_prefix(&name)
+            .latest_symlink(&name)
+            .max_log_files(LOGS)
+            .build(folder)
+    };
+    // Of servers that start at once all but one end when they ask for the lock, but each makes the link
+    // to the newest file: who finds it made in between tries again.
+    let mut appender = build();
+    for _ in 0..LINK_TRIES {
+        if appender.is_ok() {
+            break;
+        }
+        appender = build();
+    }
+    let appender = appender.with_context(|| format!("cannot write the log {}", file.display()))?;
     let filter = tracing_subscriber::EnvFilter::try_new(&level)
         .map_err(|e| Usage(format!("FRACTA_LOG={level:?} is no log filter: {e}")))?;
     tracing_subscriber::fmt()
