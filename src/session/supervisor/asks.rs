@@ -81,7 +81,7 @@ impl Supervisor {
 
     fn can_steer(&self) -> Result<(), Problem> {
         let name = &self.entry.record.name;
-        if let Some(rt) = crate::runtime::adapter(&self.entry.record.adapter) {
+        if let Ok(rt) = self.env.launcher.adapter(&self.entry.record.adapter) {
             rt.capabilities().steer.map_err(|why| problem(Code::Unsupported, why))?;
         }
         if self.entry.record.mode == crate::runtime::Mode::Batch {
