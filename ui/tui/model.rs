@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use fracta::control::wire::{Agent, Runtime};
+use fracta::control::wire::{Agent, Runtime, Spawn};
 use fracta::runtime::Mode;
 use fracta::session::state::State;
 use jiff::Timestamp;
@@ -104,6 +104,8 @@ pub struct Options {
     pub notify: bool,
     /// A line under the title, for `fracta demo`.
     pub banner: Option<String>,
+    /// Agents to start as soon as the screen is there, for `fracta demo`.
+    pub spawns: Vec<Spawn>,
     /// No colours whatever the theme (`NO_COLOR` and `TERM=dumb` do the same).
     pub no_color: bool,
 }
@@ -139,6 +141,8 @@ pub struct Model {
     pub history: Vec<String>,
     /// The terminal's window has the keyboard.
     pub looked_at: bool,
+    /// Names of agents that are being started and that no key asked for: they take no selection.
+    pub unasked: Vec<String>,
 }
 
 /// An empty text area as every input of the screen has it.
@@ -180,6 +184,7 @@ impl Model {
             runtimes: None,
             history: Vec::new(),
             looked_at: true,
+            unasked: options.spawns.iter().map(|s| s.name.clone()).collect(),
         }
     }
 

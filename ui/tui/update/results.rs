@@ -116,7 +116,9 @@ fn diff(model: &mut Model, name: &str, result: Result<fracta::control::wire::Dif
 }
 
 fn spawned(model: &mut Model, name: &str, result: Result<Box<fracta::control::wire::Agent>, Failure>) {
+    let unasked = model.unasked.iter().position(|n| n == name).map(|at| model.unasked.swap_remove(at));
     match result {
+        Ok(agent) if unasked.is_some() => drop(model.list.put(*agent)),
         Ok(agent) => {
             if matches!(model.overlay, Some(Overlay::Spawn(_))) {
                 model.overlay = None;
