@@ -11,7 +11,8 @@ pub fn result(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Said { name, session, text, steer, result } => said(model, &name, &session, text, steer, result),
         Msg::Answered { name, decision, result } => match result {
-            Ok(_) => {
+            Ok(answered) => {
+                super::inbox::answered(model, &name, &answered.approval, decision);
                 let word = if decision == Decision::Approved { "approved" } else { "denied" };
                 model.note(Level::Good, format!("{name}: {word}"));
             }
