@@ -157,7 +157,7 @@ fn what_was_missed_is_told_once_when_the_text_comes_whole() {
     assert_eq!(said(&out).1, ["B", "one two three"]);
     assert_eq!(end(&out), Some((Outcome::Completed, None)));
     let asked: Vec<_> = out.sends.iter().map(|s| matches!(s, Send::Http { method: "GET", .. })).collect();
-    assert_eq!(asked, [true; 4]);
+    assert_eq!(asked, [true; 4], "permissions, questions, messages, and subagents");
 }
 
 #[test]
@@ -206,6 +206,40 @@ fn steps_of_subagents_count_and_past_the_limit_the_turn_is_aborted() {
     let (outcome, error) = end(&out).unwrap();
     assert_eq!(outcome, Outcome::Failed);
     assert!(error.unwrap().contains("more than 2 steps"));
+}
+
+#[test]
+fn steps_of_subagents_that_were_missed_are_counted_once() {
+    let mut s = stream(Permissions::Ask, 0);
+    feed(&mut s, &opening());
+    let step = |id: &str| json!({"id": id, "type": "step-start", "sessionID": "ses_child"});
+    feed(&mut s, &[part("msg_5", step("x"))]);
+    let out = feed(&mut s, &[connected(), http("children#ses_a", 200, json!([{"id": "ses_child"}]))]);
+    let asked: Vec<_> = out
+        .sends
+        .iter()
+        .filter_map(|s| match s {
+            Send::Http { path, .. } => Some(path.as_str()),
+            Send::Message(_) => None,
+        })
+        .collect();
+    let wanted = [
+        "/session/ses_a/children",
+        "/session/ses_child/message?limit=100",
+        "/session/ses_child/children",
+        "/session/status",
+    ];
+    assert_eq!(asked[3..], wanted, "the status comes last");
+    let messages = json!([
+        {"info": {"id": "msg_0"}, "parts": [step("of an earlier turn")]},
+        {"info": {"id": "msg_5"}, "parts": [step("x"), step("y")]},
+    ]);
+    let out = feed(&mut s, &[http("child#ses_child", 200, messages.clone()), http("child#ses_child", 200, messages)]);
+    let steps: Vec<_> = out.facts.iter().map(|f| f.body.clone()).collect();
+    assert_eq!(steps, [Body::Step { n: 2, limit: 0 }]);
+    // A server that knows no such question is asked the rest all the same.
+    let out = feed(&mut s, &[http("children#ses_a", 404, json!({}))]);
+    assert_eq!(out.sends.len(), 1);
 }
 
 #[test]
