@@ -169,7 +169,13 @@ impl Stream {
     }
 
     fn ask_for_children(session: &str, out: &mut Output) {
-        Self::request(&format!("children#{session}"), "GET", format!("/session/{session}/children"), None, out);
+        Self::request(
+            &format!("children#{session}"),
+            "GET",
+            format!("/session/{session}/children"),
+            None,
+            out,
+        );
     }
 
     fn ask_for_status(out: &mut Output) {

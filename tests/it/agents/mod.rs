@@ -19,7 +19,6 @@ use serde_json::Value;
 
 use crate::plane_support::{Plane, kind};
 
-
 /// What was told of a message, in order.
 pub fn deliveries(events: &[Value], text: &str) -> Vec<String> {
     let of = events.iter().filter(|e| kind(e) == "user.message" && e["text"] == text);
@@ -106,4 +105,3 @@ pub fn story(events: &[Value]) -> Vec<(String, String)> {
     }
     all
 }
-

@@ -117,7 +117,10 @@ fn what_lies_behind_much_damage_is_read() {
     std::fs::remove_file(file.with_file_name("state.json")).unwrap();
     let events = b.events("a");
     let last = events.last().unwrap();
-    assert_eq!((&last["kind"], &last["seq"]), (&"session.ended".into(), &(before["last_seq"].as_u64().unwrap() + 1).into()));
+    assert_eq!(
+        (&last["kind"], &last["seq"]),
+        (&"session.ended".into(), &(before["last_seq"].as_u64().unwrap() + 1).into())
+    );
     let gaps: Vec<_> = events.iter().filter(|e| e["kind"] == "gap").collect();
     assert!(gaps.len() == 1 && gaps[0]["text"].as_str().unwrap().contains("damaged"), "{gaps:?}");
     let after = b.agent("a");

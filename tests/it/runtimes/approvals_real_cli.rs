@@ -32,7 +32,8 @@ async fn asked(cli: &'static str) {
     w.kill_server().await;
 
     let inbox = w.json(&["approvals"]).await;
-    let ids: Vec<&str> = inbox.as_array().unwrap().iter().map(|a| a["approval"]["id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> =
+        inbox.as_array().unwrap().iter().map(|a| a["approval"]["id"].as_str().unwrap()).collect();
     let kept: Vec<&str> = waiting.pending_approvals.iter().map(|p| p.id.as_str()).collect();
     assert_eq!(ids, kept, "{inbox}");
     assert_eq!(w.events("a").await, before, "nothing is told twice");

@@ -41,19 +41,29 @@ async fn models(cli: &'static str) {
         ("without", cli, json!({})),
     ];
     let w = World::new(cli, Setup { entries, ..Setup::default() });
-    let cases: [(&str, &str, &str, &[&str], Option<&str>); 5] = [
+    let cases: [(&str, &str, &str, &[&str], Option<&str>); 4] = [
         ("default", "batch", "without", &[], default),
         ("own", "stream", "with", &[], Some(own)),
-        ("tier", "batch", "with", &["--tier", "light"], Some(tier)),
+        ("tier", "stream", "with", &["--tier", "light"], Some(tier)),
         ("both", "batch", "with", &["--tier", "light", "--model", chosen], Some(chosen)),
-        ("chosen", "stream", "without", &["--model", chosen], Some(chosen)),
     ];
     let mut seen_default = None;
     for (name, mode, runtime, options, wanted) in cases {
         let from = w.model.requests().len();
-        let first = ["spawn", "--task", name, "--runtime", runtime, "--mode", mode, "--wait", "--contract", "Say.\nfracta:say one"];
+        let first = [
+            "spawn",
+            "--task",
+            name,
+            "--runtime",
+            runtime,
+            "--mode",
+            mode,
+            "--wait",
+            "--contract",
+            "Say.\nfracta:say one",
+        ];
         w.run(&[&first[..], options].concat()).await.ok();
-        if mode == "stream" {
+        if name == "own" {
             // The next turn is one of a new process.
             signal(w.pids(session(&w.agent(name).await)).1, Signal::SIGTERM);
             w.wait_event(name, |e| kind(e) == "session.ended").await;
@@ -84,7 +94,10 @@ async fn own_entry(cli: &'static str) {
         "command": ["env", "LED=by-me", cli], "model": own, "env": {"MINE": "${MY_WORD}"},
     });
     if cli == "codex" {
-        entry["command"].as_array_mut().unwrap().extend(["-c", "sandbox_mode=danger-full-access"].map(Value::from));
+        entry["command"]
+            .as_array_mut()
+            .unwrap()
+            .extend(["-c", "sandbox_mode=danger-full-access"].map(Value::from));
     }
     let entries = vec![("my-own", cli, entry)];
     let env = vec![("MY_WORD".into(), "told".into())];

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use fracta::demo::homes::OPENCODE_MODEL;
+use fracta::demo::model::Recorded;
 use fracta::session::state::State;
 use serde_json::{Value, json};
 
@@ -32,31 +34,37 @@ async fn a_runaway_turn_is_warned_of_and_ended() {
     if require_cli("opencode").is_none() {
         return;
     }
-    let w = World::new("opencode", Setup::default());
-    for mode in ["batch", "stream"] {
+    let entries = vec![("short", "opencode", json!({"model": OPENCODE_MODEL, "step_limit": 6}))];
+    let w = World::new("opencode", Setup { entries, ..Setup::default() });
+    for (runtime, mode, limit, warnings) in
+        [("short", "batch", 6, &["5"][..]), ("opencode", "stream", 20, &["5", "10", "15", "20"])]
+    {
         let mut contract = format!("Loop.\n{}\n", subagent("fracta:say a subagent ran"));
-        contract.extend((0..23).map(|n| format!("fracta:run true {n}\n")));
-        let row = w.spawn(mode, mode, &contract).await;
+        contract.extend((0..limit + 3).map(|n| format!("fracta:run true {n}\n")));
+        let spawn = ["spawn", "--task", mode, "--runtime", runtime, "--mode", mode, "--contract", &contract];
+        let row = w.json(&spawn).await;
         let end = w.wait_event(mode, is_turn_end).await;
-        let why = "more than 20 steps";
+        let why = format!("more than {limit} steps");
         assert_eq!(end["outcome"], "failed", "{end}");
-        assert!(end["error"].as_str().unwrap().contains(why), "{end}");
-        let row_now = w.wait_state(mode, State::Failed).await;
-        assert!(row_now.reason.as_deref().unwrap().contains(why), "{row_now:?}");
+        assert!(end["error"].as_str().unwrap().contains(&why), "{end}");
+        let failed = w.wait_state(mode, State::Failed).await;
+        assert!(failed.reason.as_deref().unwrap().contains(&why), "{failed:?}");
         // Where the count is shown: events, the row, and with it the screen's gauge.
-        assert_eq!(row_now.step, Some((21, 20)));
+        assert_eq!(failed.step, Some((limit + 1, limit)));
         let events = w.events(mode).await;
-        assert_eq!(steps(&events), (1..=21).collect::<Vec<_>>());
-        assert_eq!(warned(&events), ["5", "10", "15", "20"]);
+        assert_eq!(steps(&events), (1..=u64::from(limit) + 1).collect::<Vec<_>>());
+        assert_eq!(warned(&events), warnings);
         assert_eq!(turns_of(&events), ["failed"]);
-        let asked = w.model.requests();
-        let ran = asked.iter().filter(|r| r.body["messages"][0].to_string().contains("\"text\":\"fracta:say a subagent"));
-        assert_eq!(ran.count(), 0, "no subagent was started");
+        let told = |r: &Recorded| r.body["messages"][0]["content"][0]["text"].as_str().map(str::to_owned);
+        let prompts = w.model.requests().iter().filter_map(told).collect::<Vec<_>>();
+        let ran = prompts.iter().filter(|t| t.starts_with("fracta:say a subagent")).count();
+        assert!(!prompts.is_empty() && ran == 0, "no subagent was started: {prompts:?}");
         if mode == "stream" {
             let pids = w.pids(session(&row));
             w.goes_on(mode).await;
             assert_eq!(w.pids(session(&row)), pids, "the process was not ended");
-            assert_eq!(w.agent(mode).await["step"], json!([1, 20]), "each turn is counted anew");
+            let next = w.events(mode).await.split_off(usize::try_from(end["seq"].as_u64().unwrap()).unwrap());
+            assert_eq!(steps(&next)[0], 1, "each turn is counted anew");
         }
     }
 }
@@ -70,7 +78,10 @@ async fn steps_of_subagents_count_whatever_the_link_does() {
     let proxy = Arc::new(Proxy::start(dir.path().join("port")).await);
     let wrapper = proxy.wrapper(dir.path(), &opencode);
     let more = "project: {allowed_tools: [Task]}\n".to_owned();
-    let w = World::new("opencode", Setup { opencode: Some(vec![wrapper]), more, step_limit: Some(6), ..Setup::default() });
+    let w = World::new(
+        "opencode",
+        Setup { opencode: Some(vec![wrapper]), more, step_limit: Some(6), ..Setup::default() },
+    );
     let deep = "fracta:run echo one\nfracta:gate before\nfracta:run echo two\nfracta:run echo three\nfracta:gate after\nfracta:say from below";
     let contract = format!("Delegate.\n{}\nfracta:say from above", subagent(deep));
     w.spawn("a", "stream", &contract).await;
@@ -102,4 +113,16 @@ async fn steps_of_subagents_count_whatever_the_link_does() {
     let last = w.events("a").await.into_iter().rfind(|e| kind(e) == "step").unwrap();
     assert_eq!(last["n"], 7);
     w.goes_on("a").await;
+
+    // A batch process tells nothing of subagents: that is said.
+    w.spawn(
+        "b",
+        "batch",
+        &format!("Delegate.\n{}\nfracta:say over", subagent("fracta:run true\nfracta:run true")),
+    )
+    .await;
+    w.wait_state("b", State::Completed).await;
+    let events = w.events("b").await;
+    assert_eq!(steps(&events), [1, 2], "{events:#?}");
+    assert!(of(&events, "warning")[0]["text"].as_str().unwrap().contains("subagents"), "{events:#?}");
 }

@@ -38,7 +38,11 @@ async fn turns(cli: &'static str) {
     all_understood(&events);
     let command = of(&events, "command.completed")[0];
     // Claude tells it without its last line end.
-    assert_eq!((&command["exit_code"], command["text"].as_str().unwrap().trim_end()), (&3.into(), "out"), "{command}");
+    assert_eq!(
+        (&command["exit_code"], command["text"].as_str().unwrap().trim_end()),
+        (&3.into(), "out"),
+        "{command}"
+    );
     let file = of(&events, "file.changed")[0];
     assert!(file["path"].as_str().unwrap().ends_with("notes.txt"), "{file}");
     let thought = of(&events, "reasoning.completed")[0];
@@ -72,7 +76,11 @@ async fn turns(cli: &'static str) {
     let last = w.model.requests().pop().unwrap().body.to_string();
     assert!(last.contains("fracta:say begun") && last.contains("third"), "the conversation is there");
     let events = w.events("a").await;
-    assert_eq!(messages(&events), ["before", "after", "begun", "third", "still here"], "and is not told again");
+    assert_eq!(
+        messages(&events),
+        ["before", "after", "begun", "third", "still here"],
+        "and is not told again"
+    );
     pieces_make_the_whole(&events);
 }
 

@@ -25,7 +25,8 @@ async fn dies_anywhere(cli: &'static str) {
     w.spawn("a", "stream", "Open.\nfracta:say open").await;
     w.wait_event("a", is_turn_end).await;
     // Only Codex writes a file that it has not read before.
-    let turn: String = TURN.lines().filter(|l| cli == "codex" || !l.contains("patch")).collect::<Vec<_>>().join("\n");
+    let turn: String =
+        TURN.lines().filter(|l| cli == "codex" || !l.contains("patch")).collect::<Vec<_>>().join("\n");
     let rounds = if cli == "codex" { 21 } else { 7 };
     let mut stories = Vec::new();
     let mut points = numbers();
