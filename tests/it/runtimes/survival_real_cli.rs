@@ -51,7 +51,13 @@ async fn dies_anywhere(cli: &'static str) {
         if round == 0 {
             length = events.len() as u64;
         }
-        stories.push(story(&events));
+        let mut told = story(&events);
+        if cli == "opencode" {
+            // What was missed is fetched, and told behind what came meanwhile: whole and once, but later.
+            told.retain(|(kind, _)| !kind.ends_with(".delta") && kind != "command.output");
+            told.sort();
+        }
+        stories.push(told);
         assert_eq!(stories[0], stories[round], "round {round}");
     }
     assert!(length > 20, "{length} events are too few to be killed between");
