@@ -63,14 +63,15 @@ impl Plane {
         socket: PathBuf,
         listen: Option<String>,
     ) -> Result<Arc<Self>, ServeError> {
-        let loaded = config::load(options.config.file.as_deref(), &options.config.cwd)?;
+        let adapters = options.adapters;
+        let loaded = config::load_for(options.config.file.as_deref(), &options.config.cwd, adapters)?;
         let store = Store::open(&options.layout.database())?;
         let places = match loaded.config.agents.max_running {
             0 => Semaphore::MAX_PERMITS,
             n => n as usize,
         };
         let local = Local::new(options.exe);
-        let launcher = Launcher::new(options.config, loaded, store.clone(), local);
+        let launcher = Launcher::new(options.config, adapters, loaded, store.clone(), local);
         let env = Env { store, hub: Hub::default(), slots: Arc::new(Semaphore::new(places)), launcher };
         let plane = Arc::new(Self {
             env: Arc::new(env),

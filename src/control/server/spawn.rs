@@ -49,7 +49,7 @@ impl Plane {
         let chosen =
             config.runtime(spawn.runtime.as_deref(), &launch::lookup).map_err(|e| bad(e.to_string()))?;
         let (runtime, entry) = (chosen.name, chosen.config);
-        let adapter = launch::adapter(chosen.adapter.word())?;
+        let adapter = self.env.launcher.adapter(chosen.adapter)?;
         let mode = spawn.mode.unwrap_or(config.agents.default_mode);
         check_mode(adapter, mode)?;
         if let Some(profile) = &entry.auth_profile {
@@ -66,7 +66,7 @@ impl Plane {
             .map_err(|e| bad(format!("runtime {runtime}: {e}")))?;
         let backend = spawn.backend.clone().unwrap_or_else(|| config.runtime.backend.word().to_owned());
         self.env.launcher.backend(&backend)?;
-        let command = launch::command(runtime, entry)?;
+        let command = launch::command(entry, adapter.default_command())?;
         let own_env = launch::own_env(entry)?;
         let found = self.env.launcher.find(&command, adapter, &own_env).await?;
         let workspace = self.plan_workspace(config, &name, spawn.base.as_deref()).await?;
