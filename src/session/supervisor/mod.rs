@@ -233,11 +233,9 @@ impl Supervisor {
         let over = stalled.is_none() && self.run.as_ref().is_some_and(run::Run::is_over);
         // With the disk full a shim may not be able to tell the end either.
         let cut_short = self.end_by.filter(|_| stalled.is_some() && self.after_end.is_some());
-        // An adapter that was not told yet what had been said before a restart would answer wrongly.
-        let behind = unread && self.catch_up.is_some();
         tokio::select! {
             biased;
-            ask = self.inbox.recv(), if !behind => match ask {
+            ask = self.inbox.recv() => match ask {
                 Some(ask) => self.ask(ask).await,
                 None => self.end = End::Leave,
             },
