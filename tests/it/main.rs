@@ -13,6 +13,7 @@ mod opencode_protocol;
 mod plane;
 mod plane_support;
 mod recordings;
+mod runtimes;
 mod screen;
 mod settings_real_cli;
 mod shim;

@@ -46,6 +46,9 @@ pub struct Setup {
     pub step_limit: Option<u32>,
     /// `(tier, model)` of the runtime.
     pub tiers: Vec<(&'static str, &'static str)>,
+    /// Further entries of `agents.agent_runtimes`: name, adapter, and what else the entry says. They get
+    /// the adapter's own home.
+    pub entries: Vec<(&'static str, &'static str, Value)>,
     /// Further top-level YAML.
     pub more: String,
     /// Variables of every `fracta` that the test runs (and so of the control plane and its agents).
@@ -62,6 +65,7 @@ impl Default for Setup {
             opencode: None,
             step_limit: None,
             tiers: Vec::new(),
+            entries: Vec::new(),
             more: String::new(),
             env: Vec::new(),
         }
@@ -143,11 +147,36 @@ impl Plane {
         if let Some(p) = setup.permissions {
             runtime["permissions"] = json!(p);
         }
+        let mut runtimes =
+            json!({ "codex": runtime, "opencode": self.opencode(setup), "claude": self.claude(setup) });
+        for (name, adapter, entry) in &setup.entries {
+            runtimes[*name] = self.entry(adapter, entry);
+        }
         let agents = json!({
             "default_runtime": "codex", "default_mode": "stream", "max_running": setup.max_running,
-            "agent_runtimes": { "codex": runtime, "opencode": self.opencode(setup), "claude": self.claude(setup) },
+            "agent_runtimes": runtimes,
         });
         format!("agents: {agents}\n{}", setup.more)
+    }
+
+    /// An entry of a test's own.
+    fn entry(&self, adapter: &str, own: &Value) -> Value {
+        let home = match adapter {
+            "claude" => &self.homes.claude,
+            "opencode" => &self.homes.opencode,
+            _ => &self.homes.codex,
+        };
+        let mut entry = json!({ "adapter": adapter, "permissions": "auto" });
+        if adapter == "codex" {
+            entry["command"] = json!(["codex", "-c", "sandbox_mode=danger-full-access"]);
+        }
+        for (key, value) in own.as_object().unwrap() {
+            entry[key] = value.clone();
+        }
+        for (key, value) in home {
+            entry["env"][key] = json!(value);
+        }
+        entry
     }
 
     /// The entry of Claude: the same permissions, its own home and model.
