@@ -12,7 +12,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::scrub::Scrub;
 
 /// Longest wait for a line; a real CLI that says nothing for so long does not do what was expected.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Milliseconds since the start, `in` or `out`, and the line.
 pub type Line = (u128, &'static str, String);
