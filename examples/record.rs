@@ -38,10 +38,11 @@ async fn main() -> Result<()> {
             _ => only.push(arg),
         }
     }
-    let out = out.context("usage: record --out DIR [--codex PATH | --claude PATH | --opencode PATH] [SCENARIO…]")?;
+    let out =
+        out.context("usage: record --out DIR [--codex PATH | --claude PATH | --opencode PATH] [SCENARIO…]")?;
     let said = tokio::process::Command::new(&path).arg("--version").output().await?;
     let said = String::from_utf8_lossy(&said.stdout);
-    // `codex-cli 0.169.0`, `2.1.197 (Claude Code)`.
+    // `codex-cli 0.169.0`, `2.1.197 (Claude Code)`, `1.18.33`.
     let version = said.split_whitespace().find(|w| w.starts_with(|c: char| c.is_ascii_digit()));
     let version = version.context("--version said no version")?;
     let dir = out.join(format!("{cli}-{version}"));

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use fracta::demo::homes::OPENCODE_MODEL;
+use fracta::demo::script::demo;
 use fracta::event::{Body, Decision, Fact};
 use fracta::runtime::{
     Command, Input, Mode, Output, Permissions, Protocol, Runtime, Send, SessionSpec, Wire, adapter,
@@ -35,6 +36,8 @@ pub const NAMES: &[&str] = &[
     "resume",
     "task-denied",
     "subagent",
+    "batch-demo-summary",
+    "batch-demo-anything",
 ];
 
 const TASK: &str = "Let another do it.\n\
@@ -66,6 +69,8 @@ fn prompt(name: &str) -> &'static str {
         "fail" | "batch-fail" => "Fail.\nfracta:fail 400 the model will not have it",
         "resume" | "batch-resume" => "And now?\nfracta:run cat notes/today.txt\nfracta:say Still here.",
         "task-denied" | "batch-task-denied" | "subagent" => TASK,
+        "batch-demo-summary" => demo::SUMMARY,
+        "batch-demo-anything" => demo::ANYTHING,
         _ => WORK,
     }
 }
@@ -192,7 +197,8 @@ impl Server {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot start {:?}", launch.argv[0]))?;
-        let link = Conversation::open(endpoint, &dir.path().join("raw.jsonl"), &dir.path().join("lock")).await?;
+        let link =
+            Conversation::open(endpoint, &dir.path().join("raw.jsonl"), &dir.path().join("lock")).await?;
         let stdout = dir.path().join("stdout");
         let mut said = BufReader::new(child.stdout.take().context("no stdout")?).lines();
         while let Some(line) = tokio::time::timeout(PATIENCE, said.next_line()).await?? {

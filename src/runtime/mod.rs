@@ -53,6 +53,15 @@ pub enum Permissions {
     Auto,
 }
 
+impl Permissions {
+    pub fn word(self) -> &'static str {
+        match self {
+            Permissions::Ask => "ask",
+            Permissions::Auto => "auto",
+        }
+    }
+}
+
 /// What an adapter can do. Data, shown to people as it is; a verb that is not possible here is
 /// refused before anything is touched, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -67,7 +67,10 @@ mod tests {
     fn the_table_is_in_order_and_has_what_is_promised() {
         for cli in ADAPTERS {
             let rows: Vec<Tried> = all().filter(|t| t.cli == *cli).collect();
-            assert!(rows.windows(2).all(|w| numbers(w[0].version) < numbers(w[1].version)), "{cli}: {rows:?}");
+            assert!(
+                rows.windows(2).all(|w| numbers(w[0].version) < numbers(w[1].version)),
+                "{cli}: {rows:?}"
+            );
             assert_eq!(rows.iter().filter(|t| t.role == "main").count(), 1, "{cli}");
             assert!(rows.iter().filter(|t| t.role == "older").count() >= 2, "{cli}");
             let hint = adapter(cli).unwrap().install_hint();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use fracta::demo::recording::{Dir, Recording};
 use fracta::event::journal::{self, Journal, Reader};
 use fracta::event::{Body, Event, encode};
-use fracta::runtime::{self, versions, CliInfo, Input, Mode, Output, Permissions, SessionSpec};
+use fracta::runtime::{self, CliInfo, Input, Mode, Output, Permissions, SessionSpec, versions};
 use fracta::session::state::SessionState;
 use fracta::transport::lines::{Lines, Piece};
 use jiff::Timestamp;
@@ -49,8 +49,16 @@ fn every_version_that_is_said_to_be_tried_has_its_recordings() {
     assert_eq!(recorded.keys().cloned().collect::<BTreeSet<_>>(), table.into_iter().collect());
     for (version, scenarios) in recorded {
         for needed in [
-            "batch-turn", "batch-resume", "batch-fail", "turn", "approval-accept", "approval-deny",
-            "interrupt-text", "interrupt-command", "fail", "resume",
+            "batch-turn",
+            "batch-resume",
+            "batch-fail",
+            "turn",
+            "approval-accept",
+            "approval-deny",
+            "interrupt-text",
+            "interrupt-command",
+            "fail",
+            "resume",
         ] {
             assert!(scenarios.iter().any(|s| s == needed), "{version:?} has no {needed}");
         }

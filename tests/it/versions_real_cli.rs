@@ -70,7 +70,8 @@ fn clean(events: &[Value]) {
 async fn batch(cli: &str, version: &str) {
     let Some(executable) = require_version(cli, version) else { return };
     let p = plane(cli, &executable, "auto");
-    let work = "Work.\nfracta:say one\nfracta:run echo out; exit 3\nfracta:patch notes.txt <<first\nfracta:say two";
+    let work =
+        "Work.\nfracta:say one\nfracta:run echo out; exit 3\nfracta:patch notes.txt <<first\nfracta:say two";
     spawn(&p, cli, "batch", work).await;
     let token = p.wait_state("a", State::Completed).await.resume_token.unwrap();
     let events = p.events("a").await;
@@ -154,7 +155,8 @@ async fn a_version_that_was_never_tried_is_a_warning_and_works() {
         let Some(real) = require_cli(cli) else { return };
         // The real one, but for what it says of its version.
         let liar = dir.path().join(cli);
-        let script = format!("#!/bin/sh\n[ \"$1\" = --version ] && echo 99.0.0 && exit\nexec {real:?} \"$@\"\n");
+        let script =
+            format!("#!/bin/sh\n[ \"$1\" = --version ] && echo 99.0.0 && exit\nexec {real:?} \"$@\"\n");
         std::fs::write(&liar, script).unwrap();
         std::fs::set_permissions(&liar, std::fs::Permissions::from_mode(0o755)).unwrap();
         setup.run_as(cli, &liar);

@@ -97,6 +97,8 @@ fn describe(r: &wire::Runtime) -> String {
         "  credentials   {}\n",
         r.auth_profile.as_deref().unwrap_or("the CLI's own login")
     ));
+    let permissions: Vec<String> = r.permissions.iter().map(|(m, p)| format!("{m} {}", p.word())).collect();
+    text.push_str(&format!("  permissions   {}\n", permissions.join(", ")));
     for w in &r.warnings {
         text.push_str(&format!("  warning       {w}\n"));
     }

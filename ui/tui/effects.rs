@@ -126,6 +126,18 @@ impl Worker {
         }
     }
 
+    /// Starts agents that no key asked for: leaving waits for none of them.
+    pub fn begin(&self, spawns: Vec<wire::Spawn>) {
+        for spawn in spawns {
+            let (client, tx) = (self.client.clone(), self.tx.clone());
+            tokio::spawn(async move {
+                let result = client.spawn(&spawn).await.map(Box::new).map_err(Failure::from);
+                // The loop is gone: nobody is left to tell.
+                let _ = tx.send(Msg::Spawned { name: spawn.name, result }).await;
+            });
+        }
+    }
+
     fn request(&mut self, work: impl Future<Output = Msg> + Send + 'static) {
         carry(&mut self.requests, self.tx.clone(), work);
     }

@@ -52,6 +52,9 @@ pub struct Plane {
     token: Option<SecretString>,
     started_at: Timestamp,
     stop: watch::Sender<bool>,
+    /// Read while an agent is made: true as long as new ones may begin. Ending waits for those under way,
+    /// so that none begins when the others were ended.
+    pub(super) open: tokio::sync::RwLock<bool>,
 }
 
 impl Plane {
@@ -79,6 +82,7 @@ impl Plane {
             token: options.listen.map(|(_, token)| token),
             started_at: Timestamp::now(),
             stop: watch::Sender::new(false),
+            open: tokio::sync::RwLock::new(true),
         });
         plane.adopt_all().await?;
         Ok(plane)
@@ -272,6 +276,7 @@ impl Plane {
 
     /// Ends the control plane; agents go on unless `agents`.
     pub(super) async fn shut_down(&self, agents: bool) {
+        *self.open.write().await = false;
         let mut waits = Vec::new();
         for entry in self.entries(false) {
             let (reply, done) = oneshot::channel();

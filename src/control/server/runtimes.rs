@@ -3,7 +3,7 @@
 use super::plane::Plane;
 use crate::config::{Config, RuntimeConfig};
 use crate::control::wire::{self, Problem, Tier};
-use crate::runtime;
+use crate::runtime::{self, Mode};
 use crate::session::launch;
 
 impl Plane {
@@ -41,6 +41,9 @@ impl Plane {
                 .filter_map(|t| Some((t.word().to_owned(), entry.model_tiers.get(t)?.raw().to_owned())))
                 .collect(),
             auth_profile: entry.auth_profile.as_ref().map(|p| p.raw().to_owned()),
+            permissions: [Mode::Batch, Mode::Stream]
+                .map(|m| (m.word().to_owned(), entry.permissions_for(m)))
+                .into(),
             default,
             warnings,
             command,

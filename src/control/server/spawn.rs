@@ -157,6 +157,11 @@ impl Plane {
     /// A new agent and its first turn.
     pub(super) async fn spawn(self: &Arc<Self>, spawn: &Spawn) -> Result<Arc<Entry>, Problem> {
         let internal = |text: String| problem(Code::Internal, text);
+        let open = self.open.read().await;
+        if !*open {
+            let text = "the control plane is being ended; any fracta command starts a new one";
+            return Err(problem(Code::Conflict, text));
+        }
         let d = self.decide(spawn).await?;
         let record = AgentRecord {
             name: d.name,
