@@ -15,9 +15,14 @@ use super::super::settings::{
     McpTransport, NOT_NOTATION, PrivateFile, Settings, SettingsRequest, Tool, merge, untranslated,
 };
 use super::{CONFIG, act, base};
+use crate::runtime::Mode;
 
 const CONFIG_FILE: &str = "OPENCODE_CONFIG";
 const FILE: &str = "opencode.json";
+
+/// Seen with 1.18.33: `opencode run` tells only what its own session does.
+const UNCOUNTED: &str = "subagents are allowed, and in batch mode OpenCode tells nothing of their steps: step_limit \
+                         counts only the agent's own; mode stream counts theirs too";
 
 /// Claude's tools by what OpenCode calls the permission.
 const TOOLS: &[(&str, &str)] = &[
@@ -80,6 +85,9 @@ pub(super) fn settings(request: &SettingsRequest<'_>) -> Settings {
                 "the variable {CONFIG} is not JSON; fracta's own settings for OpenCode take its place"
             )),
         }
+    }
+    if request.mode == Mode::Batch && config["permission"]["task"] != "deny" {
+        out.warnings.push(UNCOUNTED.to_owned());
     }
     out.env.push((CONFIG.into(), config.to_string().into()));
     out
