@@ -157,9 +157,10 @@ async fn runtime(p: &Plane, name: &str) -> Value {
 #[tokio::test]
 async fn a_version_that_was_never_tried_is_a_warning_and_works() {
     let clis = ["claude", "codex", "opencode"];
+    let said = ["99.0.0 (Claude Code)", "codex-cli 99.0.0", "99.0.0"];
     let dir = tempfile::tempdir().unwrap();
     let mut setup = Setup::default();
-    for cli in clis {
+    for (cli, said) in clis.into_iter().zip(said) {
         let Some(real) = require_cli(cli) else { return };
         // The real one, but for what it says of its version.
         let liar = dir.path().join(cli);
