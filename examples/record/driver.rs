@@ -12,14 +12,17 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::scrub::Scrub;
 
 /// Longest wait for a line; a real CLI that says nothing for so long does not do what was expected.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Milliseconds since the start, `in` or `out`, and the line.
+pub type Line = (u128, &'static str, String);
 
 pub struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: Lines<BufReader<ChildStdout>>,
     start: Instant,
-    lines: Vec<(u128, &'static str, String)>,
+    pub lines: Vec<Line>,
 }
 
 impl Process {
@@ -84,6 +87,14 @@ impl Process {
         self.until(|v| v["method"] == method).await
     }
 
+    /// Reads to the end of what it says, however long it thinks.
+    pub async fn rest(&mut self) -> Result<()> {
+        while let Some(line) = tokio::time::timeout(PATIENCE, self.stdout.next_line()).await?? {
+            self.lines.push((self.start.elapsed().as_millis(), "out", line));
+        }
+        Ok(())
+    }
+
     /// Closes stdin and reads to the end; the exit code.
     pub async fn end(&mut self) -> Result<Option<i32>> {
         self.stdin = None;
@@ -104,12 +115,18 @@ impl Process {
     }
 
     /// The text of the recording.
-    pub fn recording(&self, mut header: Value, scrub: &mut Scrub) -> String {
-        header["recording"] = 1.into();
-        let mut out = format!("{header}\n");
-        for (t, dir, line) in &self.lines {
-            out.push_str(&format!("{}\n", json!({"t": *t as u64, "dir": dir, "line": scrub.line(line)})));
-        }
-        out
+    pub fn recording(&self, header: Value, scrub: &mut Scrub) -> String {
+        recording(&self.lines, header, scrub)
     }
+}
+
+/// The text of a recording of these lines.
+pub fn recording(lines: &[Line], mut header: Value, scrub: &mut Scrub) -> String {
+    header["recording"] = 1.into();
+    scrub.learn(lines.iter().map(|(_, _, line)| line.as_str()));
+    let mut out = format!("{header}\n");
+    for (t, dir, line) in lines {
+        out.push_str(&format!("{}\n", json!({"t": *t as u64, "dir": dir, "line": scrub.line(line)})));
+    }
+    out
 }

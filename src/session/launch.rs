@@ -131,7 +131,8 @@ impl Launcher {
         insert_args(&mut launch, &session, &settings.args);
         let env = environment(&launch.env, &entry_env, &settings.env, &session.cwd);
         let run = RunSpec { session_dir: entry.dir.clone(), run, cwd: session.cwd.clone(), launch, env };
-        Ok(Prepared { warnings: settings.warnings, runtime, session, run })
+        let warnings = runtime.version_note(&session.cli).into_iter().chain(settings.warnings).collect();
+        Ok(Prepared { warnings, runtime, session, run })
     }
 
     /// The adapter's side of a process that runs already; in batch mode `message` is the id of its

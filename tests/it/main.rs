@@ -18,4 +18,5 @@ mod screen;
 mod settings_real_cli;
 mod shim;
 mod support;
+mod versions_real_cli;
 mod workspace;

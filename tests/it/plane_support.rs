@@ -42,6 +42,8 @@ pub struct Setup {
     pub sandbox: &'static str,
     /// In place of the installed opencode.
     pub opencode: Option<Vec<String>>,
+    /// In place of the installed claude.
+    pub claude: Option<Vec<String>>,
     /// OpenCode's guard.
     pub step_limit: Option<u32>,
     /// `(tier, model)` of the runtime.
@@ -63,11 +65,25 @@ impl Default for Setup {
             command: None,
             sandbox: "danger-full-access",
             opencode: None,
+            claude: None,
             step_limit: None,
             tiers: Vec::new(),
             entries: Vec::new(),
             more: String::new(),
             env: Vec::new(),
+        }
+    }
+}
+
+impl Setup {
+    /// An executable in place of an installed CLI.
+    pub fn run_as(&mut self, cli: &str, executable: &Path) {
+        let command = Some(vec![executable.to_str().unwrap().to_owned()]);
+        match cli {
+            "codex" => self.command = command,
+            "opencode" => self.opencode = command,
+            "claude" => self.claude = command,
+            other => panic!("no CLI {other}"),
         }
     }
 }
@@ -183,7 +199,8 @@ impl Plane {
     fn claude(&self, setup: &Setup) -> Value {
         let env: serde_json::Map<_, _> =
             self.homes.claude.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
-        let mut runtime = json!({ "env": env });
+        let command = setup.claude.clone().unwrap_or_else(|| vec!["claude".to_owned()]);
+        let mut runtime = json!({ "command": command, "env": env });
         if let Some(p) = setup.permissions {
             runtime["permissions"] = json!(p);
         }

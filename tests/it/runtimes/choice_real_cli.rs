@@ -41,7 +41,9 @@ async fn models(cli: &'static str) {
         ("without", cli, json!({})),
     ];
     let w = World::new(cli, Setup { entries, ..Setup::default() });
-    let cases: [(&str, &str, &str, &[&str], Option<&str>); 4] = [
+    // Name, mode, runtime, options, what the endpoint must be asked for.
+    type Case<'a> = (&'a str, &'a str, &'a str, &'a [&'a str], Option<&'a str>);
+    let cases: [Case; 4] = [
         ("default", "batch", "without", &[], default),
         ("own", "stream", "with", &[], Some(own)),
         ("tier", "stream", "with", &["--tier", "light"], Some(tier)),
