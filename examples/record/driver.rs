@@ -5,6 +5,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -25,6 +27,16 @@ pub struct Process {
     pub lines: Vec<Line>,
 }
 
+/// Ends a CLI and what it started: the npm packages of some are wrappers that would leave theirs behind.
+pub async fn end_group(child: &mut Child) -> Result<()> {
+    if let Some(pid) = child.id() {
+        // Gone already is as good.
+        let _ = killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+    }
+    child.wait().await?;
+    Ok(())
+}
+
 impl Process {
     pub fn start(cli: &Path, args: &[String], cwd: &Path, env: &[(String, String)]) -> Result<Self> {
         let mut child = Command::new(cli)
@@ -35,6 +47,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {}", cli.display()))?;
@@ -108,7 +121,7 @@ impl Process {
         match tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await {
             Ok(status) => Ok(status?.code()),
             Err(_) => {
-                self.child.kill().await?;
+                end_group(&mut self.child).await?;
                 Ok(None)
             }
         }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
-use crate::driver::{Line, PATIENCE, Process, recording};
+use crate::driver::{Line, PATIENCE, Process, end_group, recording};
 use crate::scenarios::{Stage, WORK};
 
 /// `batch-…` are `opencode run`, the others `opencode serve`.
@@ -195,7 +195,12 @@ impl Server {
             // As `Task` in `project.allowed_tools` does.
             command.env("OPENCODE_CONFIG_CONTENT", json!({"permission": {"task": "allow"}}).to_string());
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot start {:?}", launch.argv[0]))?;
         let link =
             Conversation::open(endpoint, &dir.path().join("raw.jsonl"), &dir.path().join("lock")).await?;
@@ -298,7 +303,7 @@ impl Server {
             tokio::time::timeout(PATIENCE, self.link.news()).await.context("a request has no answer")?;
             self.read().await?;
         }
-        self.child.kill().await?;
+        end_group(&mut self.child).await?;
         self.link.finish().await;
         self.read().await?;
         self.lines.retain(|(_, _, l)| !l.starts_with("{\"fracta\":\"disconnected\""));
