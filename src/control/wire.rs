@@ -217,9 +217,20 @@ pub struct Runtime {
     pub model: Option<String>,
     pub model_tiers: std::collections::BTreeMap<String, String>,
     pub auth_profile: Option<String>,
+    /// Which credential the CLI would use, in one line and without its value.
+    pub credential: String,
     /// Version outside the known range, missing CLI, …
     pub warnings: Vec<String>,
     pub default: bool,
+}
+
+/// `POST /v1/auth/diagnose`; answered with a [`crate::credentials::report::Report`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Diagnose {
+    /// None: the runtime of a spawn that names none.
+    pub runtime: Option<String>,
+    pub backend: Option<String>,
+    pub mode: Option<Mode>,
 }
 
 /// `POST /v1/prune`.

@@ -41,6 +41,7 @@ impl Plane {
                 .filter_map(|t| Some((t.word().to_owned(), entry.model_tiers.get(t)?.raw().to_owned())))
                 .collect(),
             auth_profile: entry.auth_profile.as_ref().map(|p| p.raw().to_owned()),
+            credential: self.credential(name, entry),
             default,
             warnings,
             command,
@@ -61,6 +62,25 @@ impl Plane {
             },
         }
         row
+    }
+}
+
+impl Plane {
+    /// Which credential a runtime would use on the default backend.
+    fn credential(&self, name: &str, config: &RuntimeConfig) -> String {
+        let adapter = config.adapter.or_else(|| crate::config::Adapter::from_word(name));
+        let backend = self.env.launcher.config().map(|l| l.config.runtime.backend.word());
+        let (Some(adapter), Ok(backend)) = (adapter, backend) else { return "not known".to_owned() };
+        let chosen = crate::config::Chosen { name, adapter, config };
+        match self.credentials(chosen, backend, &super::diagnose::nothing()) {
+            Ok(plan) => {
+                let report = plan.report();
+                let bad =
+                    if report.ok { "" } else { "; a spawn would fail: `fracta auth diagnose` says why" };
+                format!("{}{bad}", report.summary)
+            }
+            Err(p) => p.message,
+        }
     }
 }
 

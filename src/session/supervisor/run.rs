@@ -2,13 +2,15 @@
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 
-use super::{Place, Supervisor, problem};
+use super::{Ask, Place, Supervisor, problem};
 use crate::backend::local::RAW_FILE;
 use crate::backend::{Control, Link, Notice};
 use crate::control::wire::Code;
 use crate::event::{Body, Delivery, Fact, Outcome};
 use crate::runtime::{Mode, Output, Protocol};
+use crate::session::launch::Prepared;
 use crate::session::state::State;
 use crate::store::MessageStatus;
 use crate::transport::Exit;
@@ -50,6 +52,19 @@ pub(super) enum Ending {
     Lost(String),
 }
 
+/// Why there is no process.
+pub(super) struct NotStarted {
+    pub why: String,
+    /// Failed, or stopped by who did not want it any more.
+    pub state: State,
+}
+
+impl From<String> for NotStarted {
+    fn from(why: String) -> Self {
+        Self { why, state: State::Failed }
+    }
+}
+
 impl Run {
     pub fn has_unread(&self) -> bool {
         self.read() < self.grown
@@ -76,15 +91,11 @@ pub(super) async fn next_notice(run: &mut Option<Run>) -> Option<Notice> {
 
 impl Supervisor {
     /// Starts a process. In batch mode it is the turn of `message`.
-    pub(super) async fn start_run(&mut self, message: Option<(&str, &str)>) -> Result<(), String> {
+    pub(super) async fn start_run(&mut self, message: Option<(&str, &str)>) -> Result<(), NotStarted> {
         let number = self.runs + 1;
         let token = self.entry.live().state.resume_token.clone();
-        let prepared = self
-            .env
-            .launcher
-            .prepare(&self.entry, number, token, message.map(|m| m.1))
-            .await
-            .map_err(|p| p.message)?;
+        let prepared = self.prepare(number, token, message.map(|m| m.1)).await?;
+        self.mask = prepared.mask;
         for text in prepared.warnings {
             if self.warned.insert(text.clone()) {
                 self.state_fact(Body::Warning { text });
@@ -96,7 +107,7 @@ impl Supervisor {
         self.runs = number;
         let start = link.raw_start();
         let reader = RawReader::open(&self.entry.dir.join(RAW_FILE), start)
-            .map_err(|e| format!("cannot read raw.jsonl: {e}"))?;
+            .map_err(|e| NotStarted::from(format!("cannot read raw.jsonl: {e}")))?;
         tracing::info!(agent = %self.entry.record.name, session = self.session(), run = number, pid = link.pid(), "process started");
         let mut out = Output::default();
         protocol.open(&mut out);
@@ -117,6 +128,41 @@ impl Supervisor {
         });
         self.take(out, None).await;
         Ok(())
+    }
+
+    /// Prepares a process, which may take a credential helper's whole patience: who wants the agent ended does not
+    /// wait for that. What is asked meanwhile has its turn afterwards.
+    async fn prepare(
+        &mut self,
+        number: u32,
+        token: Option<String>,
+        prompt: Option<&str>,
+    ) -> Result<Prepared, NotStarted> {
+        let stopped = |why: &str| Err(NotStarted { why: why.to_owned(), state: State::Stopped });
+        let (env, entry) = (Arc::clone(&self.env), Arc::clone(&self.entry));
+        let mut preparing = std::pin::pin!(env.launcher.prepare(&entry, number, token, prompt));
+        loop {
+            let room = self.postponed.len() < super::INBOX;
+            tokio::select! {
+                biased;
+                done = &mut preparing => return done.map_err(|p| p.message.into()),
+                ask = self.inbox.recv(), if room => match ask {
+                    Some(Ask::Abort { reply }) => {
+                        // With the end of the start it is done.
+                        let _ = reply.send(Ok(()));
+                        return stopped("aborted by a person before it began");
+                    }
+                    Some(ask) => {
+                        let ends = matches!(ask, Ask::Kill { .. } | Ask::Shutdown { .. });
+                        self.postponed.push_back(ask);
+                        if ends {
+                            return stopped("ended before it began");
+                        }
+                    }
+                    None => return stopped("the control plane ended before it began"),
+                },
+            }
+        }
     }
 
     /// A notice of the link, or its loss.
@@ -150,7 +196,8 @@ impl Supervisor {
         self.read_last_piece().await;
         let Some(run) = self.run.take() else { return };
         crate::session::settings::remove(&self.entry.dir);
-        let (state, reason) = self.verdict(&run);
+        let (state, mut reason) = self.verdict(&run);
+        reason.iter_mut().for_each(|why| self.mask.string(why));
         let outcome = match state {
             State::Stopped => Outcome::Interrupted,
             _ => Outcome::Failed,
@@ -231,14 +278,15 @@ impl Supervisor {
     }
 
     /// Reports that a process could not be started; the turn's message is refused.
-    pub(super) async fn start_failed(&mut self, message: Option<super::Message>, why: String) {
+    pub(super) async fn start_failed(&mut self, message: Option<super::Message>, not: NotStarted) {
+        let NotStarted { why, state } = not;
         tracing::warn!(agent = %self.entry.record.name, reason = why, "cannot start");
         self.place = Place::None;
         crate::session::settings::remove(&self.entry.dir);
         if let Some(m) = message {
             self.settle(m, None, Delivery::Rejected, Some(why.clone())).await;
         }
-        self.state_fact(Body::SessionEnded { state: State::Failed, reason: Some(why) });
+        self.state_fact(Body::SessionEnded { state, reason: Some(why) });
         self.reject_queue("the agent cannot be started").await;
     }
 
