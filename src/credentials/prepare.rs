@@ -3,6 +3,8 @@
 
 mod command;
 mod http;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -60,7 +62,7 @@ pub enum Failure {
     Late(String, u128),
     #[error("{0} printed more than {MAX_VALUE} bytes, which is no credential")]
     Long(String),
-    #[error("{0} printed nothing")]
+    #[error("{0} gave nothing")]
     Empty(String),
     #[error("what {0} gave is no text (UTF-8)")]
     NoText(String),

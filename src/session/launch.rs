@@ -112,7 +112,7 @@ impl Launcher {
         let context = prepare::Context { root: &loaded.root, host: &host, cwd: &session.cwd };
         let prepared = prepare::prepare(&plan, &context).await;
         let mut given = deliver::deliver(&plan, &prepared, &files)
-            .map_err(|refusal| problem(Code::BadRequest, refusal.to_string()))?;
+            .map_err(|refusal| problem(Code::Unsupported, refusal.to_string()))?;
         let about = settings::About {
             config: &loaded.config,
             agent: &entry.record.name,

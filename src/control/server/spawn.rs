@@ -88,7 +88,7 @@ impl Plane {
         let host = launch::inherited();
         let credentials = launch::credentials(config, chosen, &backend, &host, &start, &spec.cwd, &files);
         if let Some(why) = credentials.refusal() {
-            return Err(bad(why));
+            return Err(problem(Code::Unsupported, why));
         }
         let planned = credentials.planned();
         // Also looks whether everything is there that they need; the warnings are told by each run.

@@ -8,7 +8,7 @@ use crate::config::{Adapter, Binding, BindingType, Delivery, Origin, OriginType,
 
 /// What Claude reads how long it may keep a key from.
 const TTL: &str = "CLAUDE_CODE_API_KEY_HELPER_TTL_MS";
-/// What Claude takes instead of asking its helper.
+/// What Claude sends besides its helper's key, each in one of the two headers that would hold that.
 const BEFORE_HELPER: [&str; 2] = ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"];
 
 impl<'a> Planner<'a> {
@@ -88,7 +88,7 @@ impl<'a> Planner<'a> {
         for variable in BEFORE_HELPER.into_iter().filter(|v| self.plan.base.has(v)) {
             let from = self.plan.base.get(variable).map_or("", |v| v.from.word());
             let text = format!(
-                "{variable} is set ({from}), and Claude takes it instead of asking its helper: set it to \"\" in the profile's env"
+                "{variable} is set ({from}), and Claude sends it in place of its helper's key in one of two headers: set it to \"\" in the profile's env"
             );
             self.plan.warnings.push(text);
         }
