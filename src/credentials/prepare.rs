@@ -60,7 +60,7 @@ pub enum Failure {
     Signal(String, i32),
     #[error("{0} gave nothing within {1} ms and was ended with all that it had started")]
     Late(String, u128),
-    #[error("{0} printed more than {MAX_VALUE} bytes, which is no credential")]
+    #[error("{0} gave more than {MAX_VALUE} bytes, which is no credential")]
     Long(String),
     #[error("{0} gave nothing")]
     Empty(String),

@@ -62,11 +62,8 @@ async fn helpers_that_fail_say_how_and_nothing_else() {
         ("printf 'a\\0b'", "what sh gave holds a control character"),
         ("printf 'a\\033[2Jb'", "what sh gave holds a control character"),
         ("printf '\\377\\376'", "what sh gave is no text (UTF-8)"),
-        (
-            "head -c 10000000 /dev/zero | tr '\\0' x",
-            "sh printed more than 65536 bytes, which is no credential",
-        ),
-        ("yes s3cret", "sh printed more than 65536 bytes, which is no credential"),
+        ("head -c 10000000 /dev/zero | tr '\\0' x", "sh gave more than 65536 bytes, which is no credential"),
+        ("yes s3cret", "sh gave more than 65536 bytes, which is no credential"),
     ] {
         assert_eq!(helper(script, LONG).await.0.unwrap_err(), want, "{script}");
     }
