@@ -1,6 +1,6 @@
 //! Records the real CLIs against the scripted model:
 //!
-//!     cargo run --example record -- --out assets/recordings [--codex PATH | --claude PATH] [SCENARIO…]
+//!     cargo run --example record -- --out assets/recordings [--codex PATH | --claude PATH | --opencode PATH] [SCENARIO…]
 //!
 //! For every scenario it makes a fresh demo project, runs one real process, and writes what went in
 //! and came out to `OUT/<cli>-<version>/<scenario>.jsonl`. Paths, ids, dates and times that differ
@@ -11,6 +11,8 @@
 mod claude;
 #[path = "record/driver.rs"]
 mod driver;
+#[path = "record/opencode.rs"]
+mod opencode;
 #[path = "record/scenarios.rs"]
 mod scenarios;
 #[path = "record/scrub.rs"]
@@ -33,22 +35,32 @@ async fn main() -> Result<()> {
                 cli = "claude";
                 path = args.next().context("--claude needs a path")?.into();
             }
+            "--opencode" => {
+                cli = "opencode";
+                path = args.next().context("--opencode needs a path")?.into();
+            }
             a if a.starts_with('-') => bail!("unknown argument {a}"),
             _ => only.push(arg),
         }
     }
-    let out = out.context("usage: record --out DIR [--codex PATH | --claude PATH] [SCENARIO…]")?;
+    let out =
+        out.context("usage: record --out DIR [--codex PATH | --claude PATH | --opencode PATH] [SCENARIO…]")?;
     let said = tokio::process::Command::new(&path).arg("--version").output().await?;
     let said = String::from_utf8_lossy(&said.stdout);
-    // `codex-cli 0.169.0`, `2.1.197 (Claude Code)`.
+    // `codex-cli 0.169.0`, `2.1.197 (Claude Code)`, `1.18.33`.
     let version = said.split_whitespace().find(|w| w.starts_with(|c: char| c.is_ascii_digit()));
     let version = version.context("--version said no version")?;
     let dir = out.join(format!("{cli}-{version}"));
     std::fs::create_dir_all(&dir)?;
-    let names = if cli == "claude" { claude::NAMES } else { scenarios::NAMES };
+    let names = match cli {
+        "claude" => claude::NAMES,
+        "opencode" => opencode::NAMES,
+        _ => scenarios::NAMES,
+    };
     for name in names.iter().filter(|n| only.is_empty() || only.iter().any(|o| o == *n)) {
         let text = match cli {
             "claude" => claude::record(name, &path, version).await,
+            "opencode" => opencode::record(name, &path, version).await,
             _ => scenarios::record(name, &path, version).await,
         };
         let text = text.with_context(|| format!("scenario {name}"))?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use fracta::demo::script::demo;
 use serde_json::{Value, json};
 
 use crate::driver::Process;
@@ -20,6 +21,8 @@ pub const NAMES: &[&str] = &[
     "interrupt-command",
     "fail",
     "resume",
+    "batch-demo-survey",
+    "batch-demo-anything",
 ];
 
 const BASE: &[&str] = &["-p", "--output-format", "stream-json", "--verbose", "--include-partial-messages"];
@@ -51,6 +54,8 @@ fn prompt(name: &str) -> &'static str {
         // Claude tries again for minutes where the server is to blame, and not at all here.
         "fail" | "batch-fail" => "Fail.\nfracta:fail 400 the model will not have it",
         "resume" | "batch-resume" => "And now?\nfracta:run cat notes/today.txt\nfracta:say Still here.",
+        "batch-demo-survey" => demo::SURVEY,
+        "batch-demo-anything" => demo::ANYTHING,
         _ => WORK,
     }
 }

@@ -62,7 +62,7 @@ impl Stage {
         let played: Arc<dyn Script> =
             if name.contains("demo-") { Arc::new(DemoScript::new()) } else { script.clone() };
         let model = ModelServer::start(played)?;
-        let project = DemoProject::make(&model.base_url(), None)?;
+        let project = DemoProject::make(&model.base_url(), &Default::default())?;
         let path = |p: &Path| p.to_string_lossy().into_owned();
         let port = model.base_url().replace("http://", "");
         let scrub = Scrub::new(vec![
@@ -120,7 +120,7 @@ fn prompt(name: &str) -> &'static str {
         "demo-release-accept" | "demo-release-decline" => demo::RELEASE,
         "batch-demo-survey" => demo::SURVEY,
         "batch-demo-nightly" => demo::NIGHTLY,
-        "demo-anything" | "batch-demo-anything" => "What is the state of the work?",
+        "demo-anything" | "batch-demo-anything" => demo::ANYTHING,
         _ => WORK,
     }
 }

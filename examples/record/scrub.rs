@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 pub struct Scrub {
     /// Longest first.
     paths: Vec<(String, String)>,
-    uuids: BTreeMap<String, usize>,
+    ids: BTreeMap<String, usize>,
 }
 
 impl Scrub {
     pub fn new(mut paths: Vec<(String, String)>) -> Self {
         paths.sort_by_key(|(p, _)| std::cmp::Reverse(p.len()));
-        Self { paths, uuids: BTreeMap::new() }
+        Self { paths, ids: BTreeMap::new() }
     }
 
     pub fn line(&mut self, line: &str) -> String {
@@ -45,25 +45,27 @@ impl Scrub {
             10 if s.starts_with('1') => ("1767225600".into(), 10),
             _ => (String::new(), 0),
         });
-        self.uuids(&text)
+        self.ids(&text)
     }
 
-    /// Every UUID by its number of appearance.
-    fn uuids(&mut self, text: &str) -> String {
+    /// Every UUID, and every id as OpenCode makes them, by its number of appearance.
+    fn ids(&mut self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
-            let step = match rest.get(..36).filter(|u| is_uuid(u)) {
-                Some(u) => {
-                    let next = self.uuids.len() + 1;
-                    let n = *self.uuids.entry(u.to_owned()).or_insert(next);
-                    out.push_str(&format!("00000000-0000-7000-8000-{n:012}"));
-                    36
-                }
-                None => {
-                    out.push(c);
-                    c.len_utf8()
-                }
+            let mut number = |id: &str| {
+                let next = self.ids.len() + 1;
+                *self.ids.entry(id.to_owned()).or_insert(next)
+            };
+            let step = if let Some(u) = rest.get(..36).filter(|u| is_uuid(u)) {
+                out.push_str(&format!("00000000-0000-7000-8000-{:012}", number(u)));
+                36
+            } else if let Some(id) = rest.get(..30).filter(|id| is_opencode_id(id)) {
+                out.push_str(&format!("{}{:026}", &id[..4], number(id)));
+                30
+            } else {
+                out.push(c);
+                c.len_utf8()
             };
             rest = &rest[step..];
         }
@@ -112,4 +114,10 @@ fn is_uuid(s: &str) -> bool {
         8 | 13 | 18 | 23 => b == b'-',
         _ => b.is_ascii_hexdigit(),
     })
+}
+
+/// `ses_`, `msg_` or `prt_`, then a time and random letters.
+fn is_opencode_id(s: &str) -> bool {
+    let (kind, rest) = s.split_at(4.min(s.len()));
+    matches!(kind, "ses_" | "msg_" | "prt_") && rest.bytes().all(|b| b.is_ascii_alphanumeric())
 }

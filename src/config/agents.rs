@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::auth::Binding;
 use super::expand::{ConfigError, Native, Text};
 use crate::control::wire::Tier;
-use crate::runtime::{Mode, Permissions};
+use crate::runtime::{Adapters, Mode, Permissions};
 
 /// The runtimes and how they are run.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -36,29 +36,21 @@ impl Default for Agents {
     }
 }
 
-/// The code that speaks one CLI's protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Adapter {
-    Claude,
-    Codex,
-    Opencode,
-}
+/// What `adapter` may be, for the schema: the names of fracta's own; [`super::schema::json_schema_for`]
+/// puts others in their place.
+pub(super) enum Adapter {}
 
-impl Adapter {
-    pub const ALL: [Adapter; 3] = [Adapter::Claude, Adapter::Codex, Adapter::Opencode];
-
-    /// The adapter's name, which is its CLI's name too.
-    pub fn word(self) -> &'static str {
-        match self {
-            Adapter::Claude => "claude",
-            Adapter::Codex => "codex",
-            Adapter::Opencode => "opencode",
-        }
+impl JsonSchema for Adapter {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Adapter".into()
     }
 
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|a| a.word() == word)
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "The code that speaks one CLI's protocol.",
+            "type": "string",
+            "enum": Adapters::default().names(),
+        })
     }
 }
 
@@ -67,7 +59,8 @@ impl Adapter {
 #[serde(default, deny_unknown_fields)]
 pub struct RuntimeConfig {
     /// The code that speaks the CLI's protocol. Default: the entry's name.
-    pub adapter: Option<Adapter>,
+    #[schemars(with = "Option<Adapter>")]
+    pub adapter: Option<String>,
     /// The executable, found on PATH, with leading arguments. Default: the CLI's name.
     #[schemars(length(min = 1))]
     pub command: Option<Vec<Text>>,
@@ -210,17 +203,17 @@ impl RuntimeConfig {
         })
     }
 
-    /// Executable and leading arguments; the CLI's name where the entry has no `command`.
+    /// Executable and leading arguments; `default` where the entry has no `command`.
     ///
     /// # Errors
     /// A variable is not set, or the executable's name is empty once expanded.
     pub fn command_for(
         &self,
-        adapter: Adapter,
+        default: &str,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Vec<String>, ConfigError> {
         let Some(texts) = self.command.as_deref().filter(|c| !c.is_empty()) else {
-            return Ok(vec![adapter.word().to_owned()]);
+            return Ok(vec![default.to_owned()]);
         };
         let words = texts.iter().map(|t| t.expand(env)).collect::<Result<Vec<_>, _>>()?;
         match (words.first(), texts.first()) {

@@ -4,7 +4,7 @@
 //! Australia it knows only some models to be `au.` and makes `apac.` of the others, which Bedrock does not have
 //! there; so ids for those regions are to be written whole. (As of 1.18.33.)
 
-use super::agents::{Adapter, RuntimeConfig};
+use super::agents::RuntimeConfig;
 use super::choose::Chosen;
 use super::diagnostic::{Problem, quote};
 use super::expand::Text;
@@ -46,10 +46,10 @@ fn region(config: &Config, runtime: &RuntimeConfig, env: &dyn Fn(&str) -> Option
     .filter(|r| !r.is_empty())
 }
 
-fn doubt(adapter: Adapter, model: &str, region: Option<&str>) -> Option<(String, Option<String>)> {
+fn doubt(adapter: &str, model: &str, region: Option<&str>) -> Option<(String, Option<String>)> {
     match (adapter, model.strip_prefix(PROVIDER)) {
-        (Adapter::Opencode, Some(id)) => opencode(id, region?),
-        (Adapter::Opencode, None) if !model.contains('/') => {
+        ("opencode", Some(id)) => opencode(id, region?),
+        ("opencode", None) if !model.contains('/') => {
             let message = format!(
                 "OpenCode names a model by its provider, PROVIDER/MODEL, and {} has none",
                 quote(model)
@@ -57,7 +57,7 @@ fn doubt(adapter: Adapter, model: &str, region: Option<&str>) -> Option<(String,
             let on_bedrock = model.contains("anthropic.") || model.contains("amazon.");
             Some((message, on_bedrock.then(|| format!("did you mean \"{PROVIDER}{model}\"?"))))
         }
-        (Adapter::Claude, Some(id)) => {
+        ("claude", Some(id)) => {
             let message =
                 format!("{PROVIDER} is OpenCode's word; Claude Code sends the id to Bedrock as it stands");
             Some((message, Some(format!("write {id:?}"))))
@@ -118,14 +118,14 @@ fn rewritten(id: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn said(adapter: Adapter, model: &str, region: &str) -> Option<String> {
+    fn said(adapter: &str, model: &str, region: &str) -> Option<String> {
         let (message, hint) = doubt(adapter, model, Some(region))?;
         Some(format!("{message} ({})", hint.unwrap_or_default()))
     }
 
     #[test]
     fn ids_that_opencode_would_change_are_told_with_the_right_one() {
-        let sydney = |model: &str| said(Adapter::Opencode, model, "ap-southeast-2");
+        let sydney = |model: &str| said("opencode", model, "ap-southeast-2");
         assert_eq!(
             sydney("amazon-bedrock/anthropic.claude-opus-4-6-v1").unwrap(),
             "in ap-southeast-2 OpenCode would make \"apac.anthropic.claude-opus-4-6-v1\" of this id (write \"amazon-bedrock/au.anthropic.claude-opus-4-6-v1\")"
@@ -142,17 +142,17 @@ mod tests {
         ] {
             assert_eq!(sydney(fine), None, "{fine}");
         }
-        assert_eq!(said(Adapter::Opencode, "amazon-bedrock/anthropic.claude-x", "us-east-1"), None);
-        assert!(said(Adapter::Opencode, "amazon-bedrock/au.anthropic.claude-x", "eu-west-1").is_some());
-        assert_eq!(doubt(Adapter::Opencode, "amazon-bedrock/anthropic.claude-x", None), None);
+        assert_eq!(said("opencode", "amazon-bedrock/anthropic.claude-x", "us-east-1"), None);
+        assert!(said("opencode", "amazon-bedrock/au.anthropic.claude-x", "eu-west-1").is_some());
+        assert_eq!(doubt("opencode", "amazon-bedrock/anthropic.claude-x", None), None);
     }
 
     #[test]
     fn ids_in_another_clis_words_are_told() {
-        let bare = said(Adapter::Opencode, "au.anthropic.claude-x", "ap-southeast-2").unwrap();
+        let bare = said("opencode", "au.anthropic.claude-x", "ap-southeast-2").unwrap();
         assert!(bare.ends_with("(did you mean \"amazon-bedrock/au.anthropic.claude-x\"?)"), "{bare}");
-        assert!(said(Adapter::Claude, "amazon-bedrock/au.x", "ap-southeast-2").unwrap().contains("\"au.x\""));
-        assert_eq!(said(Adapter::Claude, "au.x", "ap-southeast-2"), None);
-        assert_eq!(said(Adapter::Codex, "gpt-5.5", "ap-southeast-2"), None);
+        assert!(said("claude", "amazon-bedrock/au.x", "ap-southeast-2").unwrap().contains("\"au.x\""));
+        assert_eq!(said("claude", "au.x", "ap-southeast-2"), None);
+        assert_eq!(said("codex", "gpt-5.5", "ap-southeast-2"), None);
     }
 }

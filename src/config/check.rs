@@ -5,11 +5,12 @@ mod auth;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::agents::{Adapter, RuntimeConfig};
+use super::agents::RuntimeConfig;
 use super::diagnostic::{Place, Problem, did_you_mean, join, list, quote};
 use super::expand::Text;
 use super::schema::Config;
 use super::walk::Walk;
+use crate::runtime::Adapters;
 
 pub(super) const RUNTIMES: &str = "agents.agent_runtimes";
 
@@ -35,9 +36,9 @@ pub(super) fn choose_runtimes(config: &mut Config, walk: &mut Walk<'_>) -> &'sta
 }
 
 /// Checks a configuration whose types are right, as far as they are right.
-pub(super) fn check(config: &Config, at: &'static str, walk: &mut Walk<'_>) {
+pub(super) fn check(config: &Config, at: &'static str, adapters: Adapters, walk: &mut Walk<'_>) {
     let broken = walk.problems.iter().filter(|p| p.is_error()).map(|p| p.key.clone()).collect();
-    let mut check = Check { walk, broken, found: Vec::new() };
+    let mut check = Check { walk, adapters, broken, found: Vec::new() };
     check.runtimes(config, at);
     check.default_runtime(config, at);
     check.servers(config);
@@ -50,6 +51,7 @@ pub(super) fn check(config: &Config, at: &'static str, walk: &mut Walk<'_>) {
 
 struct Check<'a, 's> {
     walk: &'a Walk<'s>,
+    adapters: Adapters,
     /// Keys that already have an error: no second one that only follows from it.
     broken: BTreeSet<String>,
     found: Vec<Problem>,
@@ -78,14 +80,14 @@ impl Check<'_, '_> {
             self.name(name, &path);
             let adapter = join(&path, "adapter");
             if runtime.adapter.is_none()
-                && Adapter::from_word(name).is_none()
+                && self.adapters.get(name).is_none()
                 && !self.broken.contains(&adapter)
             {
-                let words = Adapter::ALL.map(Adapter::word);
+                let words = self.adapters.names();
                 let message = format!(
                     "{} is no adapter's name, so `adapter` is needed: one of {}",
                     quote(name),
-                    list(words)
+                    list(words.iter().copied())
                 );
                 self.error(self.place(&path), &path, message, did_you_mean(name, words));
             }
@@ -123,8 +125,8 @@ impl Check<'_, '_> {
         }
         let names: Vec<&str> = match runtimes.is_empty() {
             // What is on PATH differs from machine to machine; the file is right where the CLI is there.
-            true if Adapter::from_word(text.raw()).is_some() => return,
-            true => Adapter::ALL.map(Adapter::word).to_vec(),
+            true if self.adapters.get(text.raw()).is_some() => return,
+            true => self.adapters.names(),
             false => runtimes.keys().map(String::as_str).collect(),
         };
         let message =

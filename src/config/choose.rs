@@ -1,6 +1,6 @@
 //! Which runtime a spawn means.
 
-use super::agents::{Adapter, RuntimeConfig};
+use super::agents::RuntimeConfig;
 use super::diagnostic::{did_you_mean, list};
 use super::expand::{ConfigError, Text};
 use super::schema::Config;
@@ -9,7 +9,8 @@ use super::schema::Config;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Chosen<'a> {
     pub name: &'a str,
-    pub adapter: Adapter,
+    /// Name of the adapter.
+    pub adapter: &'a str,
     pub config: &'a RuntimeConfig,
 }
 
@@ -31,10 +32,9 @@ pub enum NoRuntime {
 impl Config {
     /// All runtimes, by name.
     pub fn runtimes(&self) -> impl Iterator<Item = Chosen<'_>> {
-        self.agents.agent_runtimes.iter().filter_map(|(name, config)| {
-            // A loaded configuration has no entry without an adapter; see `check`.
-            let adapter = config.adapter.or_else(|| Adapter::from_word(name))?;
-            Some(Chosen { name, adapter, config })
+        self.agents.agent_runtimes.iter().map(|(name, config)| {
+            // Without an adapter the name is one's; see `check`.
+            Chosen { name, adapter: config.adapter.as_deref().unwrap_or(name), config }
         })
     }
 
@@ -66,7 +66,7 @@ impl Config {
         match (all.next(), all.next()) {
             (Some(only), None) => Ok(only),
             _ => {
-                let claude = self.runtimes().find(|r| r.name == Adapter::Claude.word());
+                let claude = self.runtimes().find(|r| r.name == "claude");
                 claude.ok_or_else(|| NoRuntime::Ambiguous { known: known() })
             }
         }

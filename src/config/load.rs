@@ -6,14 +6,15 @@ use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::agents::{Adapter, RuntimeConfig};
+use super::agents::RuntimeConfig;
 use super::diagnostic::{Diagnostic, LoadError, Place, Problem, Severity, finish, join};
 use super::expand::{ConfigError, Text};
-use super::schema::{Backend, Config, json_schema};
+use super::schema::{Backend, Config, json_schema_for};
 use super::walk::Walk;
 use super::yaml;
 use super::{bedrock, check};
 use crate::paths::Layout;
+use crate::runtime::Adapters;
 
 /// Name of the file that makes a folder a project.
 pub const FILE_NAME: &str = "fracta.yaml";
@@ -42,14 +43,23 @@ pub struct Loaded {
 /// # Errors
 /// All that is wrong with the file.
 pub fn load(explicit: Option<&Path>, cwd: &Path) -> Result<Loaded, LoadError> {
-    load_with(explicit, cwd, std::env::var_os("PATH").as_deref())
+    load_for(explicit, cwd, Adapters::default())
 }
 
-/// [`load`] with a PATH of one's own.
+/// [`load`] for a program with other adapters than fracta's own.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for(explicit: Option<&Path>, cwd: &Path, adapters: Adapters) -> Result<Loaded, LoadError> {
+    load_with(explicit, cwd, std::env::var_os("PATH").as_deref(), adapters)
+}
+
+/// [`load_for`] with a PATH of one's own.
 pub(super) fn load_with(
     explicit: Option<&Path>,
     cwd: &Path,
     path: Option<&OsStr>,
+    adapters: Adapters,
 ) -> Result<Loaded, LoadError> {
     let cwd = std::path::absolute(cwd).unwrap_or_else(|_| cwd.to_owned());
     let found = match explicit {
@@ -58,7 +68,7 @@ pub(super) fn load_with(
     };
     let Some(file) = found else {
         let mut config = Config::default();
-        detect(&mut config, path);
+        detect(&mut config, path, adapters);
         let root = Layout::without_config(&cwd).root().to_owned();
         return Ok(Loaded {
             config,
@@ -70,9 +80,9 @@ pub(super) fn load_with(
         });
     };
     let text = read(&file).map_err(|p| LoadError { diagnostics: vec![p.into_diagnostic(&file)] })?;
-    let parsed = parse(&text).map_err(|problems| diagnostics(problems, &file))?;
+    let parsed = parse(&text, adapters).map_err(|problems| diagnostics(problems, &file))?;
     let mut config = parsed.config;
-    detect(&mut config, path);
+    detect(&mut config, path, adapters);
     let root = file.parent().unwrap_or(&cwd).to_owned();
     let warnings = diagnostics(parsed.warnings, &file).diagnostics;
     Ok(Loaded {
@@ -153,7 +163,7 @@ pub(super) struct Parsed {
 }
 
 /// Text to configuration, or all that is wrong with it (errors and warnings).
-pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
+pub(super) fn parse(text: &str, adapters: Adapters) -> Result<Parsed, Vec<Problem>> {
     let mut syntax = Vec::new();
     let tree = yaml::parse(text, &mut syntax);
     let Some(tree) = tree.filter(|t| !matches!(t.data, yaml::Data::Null)) else {
@@ -163,7 +173,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
         }
         return Err(syntax);
     };
-    let schema = json_schema();
+    let schema = json_schema_for(adapters);
     let mut walk = Walk::new(&schema);
     walk.problems = syntax;
     let value = walk.root(&tree);
@@ -180,7 +190,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
         std::mem::take(&mut walk.problems)
     })?;
     let runtimes_at = check::choose_runtimes(&mut config, &mut walk);
-    check::check(&config, runtimes_at, &mut walk);
+    check::check(&config, runtimes_at, adapters, &mut walk);
     if walk.problems.iter().any(Problem::is_error) {
         return Err(walk.problems);
     }
@@ -188,7 +198,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
 }
 
 /// Without configured runtimes, those whose CLI is on PATH.
-fn detect(config: &mut Config, path: Option<&OsStr>) {
+fn detect(config: &mut Config, path: Option<&OsStr>, adapters: Adapters) {
     if !config.agents.agent_runtimes.is_empty() {
         return;
     }
@@ -197,8 +207,9 @@ fn detect(config: &mut Config, path: Option<&OsStr>) {
         |file: PathBuf| fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
     let there =
         |word: &str| std::env::split_paths(path).any(|dir| dir.is_absolute() && executable(dir.join(word)));
-    let found = Adapter::ALL.map(Adapter::word).into_iter().filter(|w| there(w));
-    config.agents.agent_runtimes = found.map(|w| (w.to_owned(), RuntimeConfig::default())).collect();
+    let found = adapters.iter().filter(|a| there(a.default_command()));
+    config.agents.agent_runtimes =
+        found.map(|a| (a.adapter().to_owned(), RuntimeConfig::default())).collect();
 }
 
 impl Loaded {

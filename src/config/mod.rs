@@ -23,7 +23,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use agents::{Adapter, Agents, ModelTiers, PodEnvVar, RuntimeConfig, RuntimeKubernetes, SecretRef};
+pub use agents::{Agents, ModelTiers, PodEnvVar, RuntimeConfig, RuntimeKubernetes, SecretRef};
 pub use auth::{
     Assertions, Auth, Binding, BindingType, Credentials, Delivery, HeaderExtract, Origin, OriginType,
     Profile, Request, Resolver, ResolverType, Scope,
@@ -32,7 +32,7 @@ pub use choose::{Chosen, NoRuntime};
 pub use diagnostic::{Diagnostic, LoadError, Severity};
 pub use expand::{ConfigError, Native, Quantity, Text, process_env};
 pub use kubernetes::{Git, Kubernetes, PodSecurity, PullPolicy, Resources, Workspace};
-pub use load::{FILE_NAME, Loaded, MAX_FILE, load, root};
+pub use load::{FILE_NAME, Loaded, MAX_FILE, load, load_for, root};
 pub use schema::{
     Backend, Config, ControlPlane, Gateway, KeyBinding, Level, Logging, McpServer, Notify, NotifyHow,
     Project, Runtime, Ui, WorkspaceKind, json_schema,

@@ -11,6 +11,7 @@ use super::agents::{Agents, RuntimeConfig};
 use super::auth::Auth;
 use super::expand::Text;
 use super::kubernetes::Kubernetes;
+use crate::runtime::Adapters;
 
 /// fracta.yaml: agents, where they run, and what they may use. Keys that start with `x-` are free.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -239,10 +240,18 @@ pub enum NotifyHow {
 /// The JSON Schema of `fracta.yaml` (draft 2020-12), made from the types. `assets/fracta.schema.json` is the
 /// same, for editors.
 pub fn json_schema() -> Value {
+    json_schema_for(Adapters::default())
+}
+
+/// As [`json_schema`], for a program with these adapters.
+pub(super) fn json_schema_for(adapters: Adapters) -> Value {
     let root = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>();
     let mut schema = root.to_value();
     if let Value::Object(top) = &mut schema {
         top.insert("title".to_owned(), json!("fracta.yaml"));
+    }
+    if let Some(names) = schema.pointer_mut("/$defs/Adapter/enum") {
+        *names = json!(adapters.names());
     }
     loosen(&mut schema);
     schema

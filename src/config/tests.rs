@@ -6,8 +6,17 @@ mod finding;
 mod hostile;
 mod rules;
 
-use super::diagnostic::{Diagnostic, Severity};
-use super::load::{Loaded, load_with};
+use std::ffi::OsStr;
+use std::path::Path;
+
+use super::diagnostic::{Diagnostic, LoadError, Severity};
+use super::load::{self, Loaded};
+use crate::runtime::Adapters;
+
+/// With fracta's own adapters.
+fn load_with(file: Option<&Path>, cwd: &Path, path: Option<&OsStr>) -> Result<Loaded, LoadError> {
+    load::load_with(file, cwd, path, Adapters::default())
+}
 
 /// Loads a text as `/…/fracta.yaml`, with nothing on PATH. Findings come without the folder.
 fn load(text: &str) -> Result<(Loaded, Vec<String>), Vec<String>> {

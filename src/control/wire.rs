@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Decision, Usage};
 use crate::id::AgentName;
-use crate::runtime::{Capabilities, Mode};
+use crate::runtime::{Capabilities, Mode, Permissions};
 use crate::session::state::{PendingApproval, State};
 
 /// Version of this API. A server answers only clients of the same number; both say theirs.
@@ -219,6 +219,9 @@ pub struct Runtime {
     pub auth_profile: Option<String>,
     /// Which credential the CLI would use, in one line and without its value.
     pub credential: String,
+    /// Who answers its requests, for each mode it is run in: `ask` or `auto`.
+    #[serde(default)]
+    pub permissions: std::collections::BTreeMap<String, Permissions>,
     /// Version outside the known range, missing CLI, …
     pub warnings: Vec<String>,
     pub default: bool,

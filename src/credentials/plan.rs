@@ -36,7 +36,7 @@ pub struct Request<'a> {
 /// [`Plan::report`] is what may be shown.
 pub struct Plan {
     pub(super) runtime: String,
-    pub(super) adapter: &'static str,
+    pub(super) adapter: String,
     pub(super) backend: String,
     pub(super) topology: Topology,
     pub(super) profile: Option<String>,
@@ -176,7 +176,7 @@ impl<'a> Planner<'a> {
         let runtime = &request.runtime;
         let plan = Plan {
             runtime: runtime.name.to_owned(),
-            adapter: runtime.adapter.word(),
+            adapter: runtime.adapter.to_owned(),
             backend: request.backend.to_owned(),
             topology: Topology::of(request.backend),
             profile: None,

@@ -1,5 +1,6 @@
 //! The demo's throw-away project: a small repository, isolated homes, and a `fracta.yaml`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 
 use super::homes::{self, CODEX_MODEL, Homes, OPENCODE_MODEL};
 use super::script::demo;
-use crate::runtime::{self, Mode, Permissions};
+use crate::runtime::{Mode, Permissions};
 
 /// An agent of the demo, to be spawned by whoever shows it.
 #[derive(Debug, Clone)]
@@ -22,6 +23,9 @@ pub struct DemoAgent {
     pub permissions: Permissions,
     pub contract: &'static str,
 }
+
+/// What to run in place of a CLI that is not installed (the replayer), by the CLI's name.
+pub type Replayed = BTreeMap<&'static str, Vec<String>>;
 
 /// The project. Everything is removed when it is dropped, so stop its control plane before.
 #[derive(Debug)]
@@ -37,10 +41,9 @@ pub struct DemoProject {
 
 impl DemoProject {
     /// Makes the project in a new temporary folder. `base_url` is the scripted model's.
-    /// `codex_command`: what to run in place of the installed `codex` (the replayer).
     ///
     /// Needs `git`; blocks for some tens of milliseconds.
-    pub fn make(base_url: &str, codex_command: Option<&[String]>) -> io::Result<Self> {
+    pub fn make(base_url: &str, replayed: &Replayed) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("fracta-demo-").tempdir()?;
         // The CLIs tell resolved paths; on macOS the temporary folder is behind a link.
         let base = fs::canonicalize(dir.path())?;
@@ -58,9 +61,9 @@ impl DemoProject {
             fs::write(full, text)?;
         }
         let config = root.join("fracta.yaml");
-        fs::write(&config, fracta_yaml(&homes, codex_command))?;
+        fs::write(&config, fracta_yaml(&homes, replayed))?;
         commit(&root)?;
-        Ok(Self { dir, root, config, homes, agents: agents() })
+        Ok(Self { dir, root, config, homes, agents: agents(replayed) })
     }
 
     /// The temporary folder that holds project and homes.
@@ -69,59 +72,47 @@ impl DemoProject {
     }
 }
 
-fn agents() -> Vec<DemoAgent> {
+/// Some agents of each runtime, and of each kind of state. OpenCode's stream mode is not replayed.
+fn agents(replayed: &Replayed) -> Vec<DemoAgent> {
     use {
         Mode::{Batch, Stream},
         Permissions::{Ask, Auto},
     };
     let agent =
         |name, runtime, mode, permissions, contract| DemoAgent { name, runtime, mode, permissions, contract };
-    let mut out = vec![
+    let opencode = if replayed.contains_key("opencode") { Batch } else { Stream };
+    vec![
         agent("explain", "codex", Stream, Auto, demo::EXPLAIN),
-        agent("survey", "codex", Batch, Auto, demo::SURVEY),
-        agent("summary", "codex", Stream, Auto, demo::SUMMARY),
         agent("release", "codex-ask", Stream, Ask, demo::RELEASE),
         agent("nightly", "codex", Batch, Auto, demo::NIGHTLY),
-    ];
-    if runtime::adapter("claude").is_some() {
-        out.push(agent("claude-survey", "claude", Batch, Auto, demo::SURVEY));
-    }
-    if runtime::adapter("opencode").is_some() {
-        out.push(agent("opencode-survey", "opencode", Batch, Auto, demo::SURVEY));
-    }
-    out
+        agent("survey", "claude", Batch, Auto, demo::SURVEY),
+        agent("summary", "opencode", opencode, Auto, demo::SUMMARY),
+    ]
 }
 
 /// Written as YAML's JSON subset inside of YAML keys, so that no path can break it.
-fn fracta_yaml(homes: &Homes, codex_command: Option<&[String]>) -> String {
-    let env = |pairs: &[(String, String)]| {
-        let map: serde_json::Map<_, _> =
-            pairs.iter().map(|(k, v)| (k.clone(), v.replace("${", "$${").into())).collect();
-        serde_json::Value::Object(map)
-    };
+fn fracta_yaml(homes: &Homes, replayed: &Replayed) -> String {
     let mut out = String::from(
         "# Made by `fracta demo`: agents talk to a scripted model on this machine, with no account and no key.\n\
          agents:\n  default_runtime: codex\n  default_mode: stream\n  agent_runtimes:\n",
     );
-    for (name, permissions) in [("codex", "auto"), ("codex-ask", "ask")] {
-        out.push_str(&format!("    {name}:\n      adapter: codex\n"));
-        if let Some(command) = codex_command {
-            let words: Vec<String> = command.iter().map(|w| w.replace("${", "$${")).collect();
+    let dollar = |text: &str| text.replace("${", "$${");
+    for (name, adapter, model, permissions, env) in [
+        ("codex", "codex", Some(CODEX_MODEL), "auto", &homes.codex),
+        ("codex-ask", "codex", Some(CODEX_MODEL), "ask", &homes.codex),
+        ("claude", "claude", None, "auto", &homes.claude),
+        ("opencode", "opencode", Some(OPENCODE_MODEL), "auto", &homes.opencode),
+    ] {
+        out.push_str(&format!("    {name}:\n      adapter: {adapter}\n      permissions: {permissions}\n"));
+        if let Some(command) = replayed.get(adapter) {
+            let words: Vec<String> = command.iter().map(|w| dollar(w)).collect();
             out.push_str(&format!("      command: {}\n", json!(words)));
         }
-        out.push_str(&format!(
-            "      model: {CODEX_MODEL}\n      permissions: {permissions}\n      env: {}\n",
-            env(&homes.codex)
-        ));
-    }
-    if runtime::adapter("claude").is_some() {
-        out.push_str(&format!("    claude:\n      permissions: auto\n      env: {}\n", env(&homes.claude)));
-    }
-    if runtime::adapter("opencode").is_some() {
-        out.push_str(&format!(
-            "    opencode:\n      model: {OPENCODE_MODEL}\n      permissions: auto\n      env: {}\n",
-            env(&homes.opencode)
-        ));
+        if let Some(model) = model {
+            out.push_str(&format!("      model: {model}\n"));
+        }
+        let env: BTreeMap<&str, String> = env.iter().map(|(k, v)| (k.as_str(), dollar(v))).collect();
+        out.push_str(&format!("      env: {}\n", json!(env)));
     }
     out
 }
@@ -202,7 +193,8 @@ mod tests {
 
     #[test]
     fn the_project_is_committed_configured_and_gone_at_the_end() {
-        let p = DemoProject::make("http://127.0.0.1:1", Some(&["replay".into(), "a ${X} b".into()])).unwrap();
+        let replayed = [("codex", vec!["replay".to_owned(), "a ${X} b".to_owned()])].into();
+        let p = DemoProject::make("http://127.0.0.1:1", &replayed).unwrap();
         let status =
             Command::new("git").args(["status", "--porcelain"]).current_dir(&p.root).output().unwrap();
         assert!(status.status.success() && status.stdout.is_empty(), "all is committed");
@@ -210,6 +202,7 @@ mod tests {
         let runtimes = &yaml["agents"]["agent_runtimes"];
         assert_eq!(runtimes["codex"]["command"], json!(["replay", "a $${X} b"]));
         assert_eq!(runtimes["codex-ask"]["permissions"], "ask");
+        assert_eq!(runtimes["claude"]["command"], json!(null), "the installed one");
         for a in &p.agents {
             assert!(runtimes[a.runtime].is_object(), "{} has no runtime {}", a.name, a.runtime);
         }

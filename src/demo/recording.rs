@@ -75,32 +75,40 @@ impl Recording {
         Ok(Self { header, lines })
     }
 
-    /// An embedded recording of the newest Codex, by scenario.
-    pub fn embedded(scenario: &str) -> Option<Self> {
-        let (_, text) = EMBEDDED.iter().find(|(name, _)| *name == scenario)?;
-        Self::parse(text).ok()
+    /// An embedded recording of a CLI, by scenario.
+    pub fn embedded(cli: &str, scenario: &str) -> Option<Self> {
+        let found = EMBEDDED.iter().find(|e| e.cli == cli && e.scenario == scenario)?;
+        Self::parse(found.text).ok()
     }
 }
 
+/// A recording that a lone binary carries.
+#[derive(Debug, Clone, Copy)]
+pub struct Embedded {
+    pub cli: &'static str,
+    pub version: &'static str,
+    pub scenario: &'static str,
+    pub text: &'static str,
+}
+
 macro_rules! embedded {
-    ($($name:literal),* $(,)?) => {
-        /// The recordings that a lone binary carries: scenario and text.
-        pub const EMBEDDED: &[(&str, &str)] = &[
-            $(($name, include_str!(concat!("../../assets/recordings/codex-0.169.0/", $name, ".jsonl")))),*
-        ];
+    ($($cli:literal $version:literal: $($scenario:literal),*;)*) => {
+        /// The recordings of `fracta demo`, of the newest version of each CLI.
+        pub const EMBEDDED: &[Embedded] = &[$($(Embedded {
+            cli: $cli,
+            version: $version,
+            scenario: $scenario,
+            text: include_str!(concat!("../../assets/recordings/", $cli, "-", $version, "/", $scenario, ".jsonl")),
+        }),*),*];
     };
 }
 
-embedded!(
-    "demo-explain",
-    "demo-summary",
-    "demo-release-accept",
-    "demo-release-decline",
-    "demo-anything",
-    "batch-demo-survey",
-    "batch-demo-nightly",
-    "batch-demo-anything",
-);
+embedded! {
+    "codex" "0.169.0": "demo-explain", "demo-release-accept", "demo-release-decline", "demo-anything",
+        "batch-demo-nightly", "batch-demo-anything";
+    "claude" "2.1.197": "batch-demo-survey", "batch-demo-anything";
+    "opencode" "1.18.33": "batch-demo-summary", "batch-demo-anything";
+}
 
 #[cfg(test)]
 mod tests {
@@ -108,15 +116,18 @@ mod tests {
 
     #[test]
     fn every_embedded_recording_is_whole() {
-        for (name, text) in EMBEDDED {
+        for Embedded { cli, version, scenario, text } in EMBEDDED {
+            let name = format!("{cli}-{version}/{scenario}");
             let r = Recording::parse(text).unwrap_or_else(|e| panic!("{name}: {e}"));
-            assert_eq!(r.header.scenario, *name);
+            assert_eq!((r.header.cli.as_str(), r.header.version.as_str()), (*cli, *version));
+            assert_eq!(r.header.scenario, *scenario);
             assert!(text.len() < 200 << 10, "{name} is too large");
             let last = &r.lines.last().unwrap().line;
-            let end = ["turn/completed", "turn.completed", "turn.failed"];
+            let end = ["turn/completed", "turn.completed", "turn.failed", "\"result\"", "step_finish"];
             assert!(end.iter().any(|e| last.contains(e)), "{name} ends with {last}");
+            let told = text.replace("/demo/homes/home", "/demo/homes");
             for private in ["/tmp/", "/root", "/home/", "\"vm\""] {
-                assert!(!text.contains(private), "{name} holds {private}");
+                assert!(!told.contains(private), "{name} holds {private}");
             }
         }
     }

@@ -52,6 +52,15 @@ pub enum Permissions {
     Auto,
 }
 
+impl Permissions {
+    pub fn word(self) -> &'static str {
+        match self {
+            Permissions::Ask => "ask",
+            Permissions::Auto => "auto",
+        }
+    }
+}
+
 /// What an adapter can do. Data, shown to people as it is; a verb that is not possible here is
 /// refused before anything is touched, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +75,24 @@ pub struct Capabilities {
     pub interrupt: bool,
     pub resume: bool,
     pub mcp: bool,
+}
+
+impl Capabilities {
+    /// What an adapter begins with: batch turns, and nothing else.
+    pub fn batch_alone() -> Self {
+        Self {
+            batch: true,
+            stream: false,
+            steer: Err(
+                "this runtime takes no message into a running turn; `fracta say` queues it for the next"
+                    .to_owned(),
+            ),
+            approvals: false,
+            interrupt: false,
+            resume: false,
+            mcp: false,
+        }
+    }
 }
 
 /// What a process of a runtime needs to know. Made by the supervisor from config and agent.
@@ -184,19 +211,30 @@ pub struct Output {
 #[error("{0}")]
 pub struct Refused(pub String);
 
-/// The conversation with one process: a state machine without IO.
+/// The conversation with one process: a state machine without IO. What is not written here is right for
+/// a batch process, which is ready at once, is told nothing and runs one turn.
 pub trait Protocol: std::marker::Send + Sync {
     /// The transport is open: the handshake begins. Called once, before any input.
-    fn open(&mut self, out: &mut Output);
+    fn open(&mut self, _out: &mut Output) {}
 
     /// The process said something. Never fails: what is not understood becomes a `raw` fact.
     fn input(&mut self, input: Input<'_>, out: &mut Output);
 
     /// Carries a command out, or refuses it and changes nothing.
-    fn command(&mut self, command: &Command, out: &mut Output) -> Result<(), Refused>;
+    fn command(&mut self, command: &Command, _out: &mut Output) -> Result<(), Refused> {
+        let why = match command {
+            Command::StartTurn { .. } => "a batch process runs one turn; the next turn is a new process",
+            Command::Steer { .. } => "a batch turn takes no messages; `fracta say` queues one for the next",
+            Command::Interrupt => "a batch turn is ended by ending its process",
+            Command::Answer { .. } => "a batch turn asks nothing; use mode stream to answer requests",
+        };
+        Err(Refused(why.to_owned()))
+    }
 
     /// The session is open: turns may be started. (Batch processes are ready at once.)
-    fn ready(&self) -> bool;
+    fn ready(&self) -> bool {
+        true
+    }
 
     /// A turn runs, or was taken and is about to: no other can be started. (A batch process is its turn.)
     fn busy(&self) -> bool {
@@ -205,7 +243,7 @@ pub trait Protocol: std::marker::Send + Sync {
 
     /// The control plane came back and fed all that had been said: answer again what must not be
     /// left hanging (requests that the adapter itself refuses).
-    fn resumed(&mut self, out: &mut Output);
+    fn resumed(&mut self, _out: &mut Output) {}
 
     /// Why this process can never become ready (the session could not be opened); an `error` fact
     /// has said the same. The process may still run and should be ended.
@@ -220,7 +258,9 @@ pub trait Runtime: std::marker::Send + Sync {
     fn adapter(&self) -> &'static str;
 
     /// Executable when `command` is not given.
-    fn default_command(&self) -> &'static str;
+    fn default_command(&self) -> &'static str {
+        self.adapter()
+    }
 
     /// The command that installs the CLI, for people.
     fn install_hint(&self) -> &'static str;
@@ -228,10 +268,16 @@ pub trait Runtime: std::marker::Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
     /// Argument lists to run, in order, to learn version and features (`[["--version"], …]`).
-    fn probes(&self) -> Vec<Vec<&'static str>>;
+    fn probes(&self) -> Vec<Vec<&'static str>> {
+        vec![vec!["--version"]]
+    }
 
     /// Reads the outputs (stdout and stderr together) of [`Runtime::probes`], in the same order.
-    fn probed(&self, outputs: &[String]) -> CliInfo;
+    fn probed(&self, outputs: &[String]) -> CliInfo {
+        let mut words = outputs.first().map_or("", String::as_str).split_whitespace();
+        let version = words.find(|w| w.starts_with(|c: char| c.is_ascii_digit()) && w.contains('.'));
+        CliInfo { version: version.map(str::to_owned), ..CliInfo::default() }
+    }
 
     /// What a person should know about this version of the CLI: that it was never tried, or what it
     /// lacks. A warning, never a refusal.
@@ -242,9 +288,10 @@ pub trait Runtime: std::marker::Send + Sync {
     /// What to start. In batch mode `prompt` is the turn's text.
     fn launch(&self, spec: &SessionSpec, prompt: Option<&str>) -> Result<Launch, Refused>;
 
-    /// How MCP servers and allowed tools reach the CLI; merged there with what the user has set.
-    fn settings(&self, _request: &SettingsRequest<'_>) -> Settings {
-        Settings::default()
+    /// How MCP servers and allowed tools reach the CLI; merged there with what the user has set. An
+    /// adapter without this hands over nothing, and a warning names each.
+    fn settings(&self, request: &SettingsRequest<'_>) -> Settings {
+        settings::none_passed_on(self.adapter(), request)
     }
 
     /// The state machine for the process that [`Runtime::launch`] described. In batch mode
@@ -252,18 +299,52 @@ pub trait Runtime: std::marker::Send + Sync {
     fn protocol(&self, spec: &SessionSpec, message: Option<&str>) -> Box<dyn Protocol>;
 
     /// Reads the reason out of a dead process's last lines of stderr (already limited to some KiB).
-    fn failure(&self, stderr_tail: &str, exit: &crate::transport::Exit) -> String;
-}
-
-/// The adapter of a name, if this build knows it.
-pub fn adapter(name: &str) -> Option<&'static dyn Runtime> {
-    match name {
-        "claude" => Some(&claude::Claude),
-        "codex" => Some(&codex::Codex),
-        "opencode" => Some(&opencode::OpenCode),
-        _ => None,
+    fn failure(&self, stderr_tail: &str, exit: &crate::transport::Exit) -> String {
+        let last = stderr_tail.lines().map(str::trim).rfind(|line| !line.is_empty());
+        match last.filter(|_| exit.spawn_error.is_none()) {
+            Some(line) => format!("{} ({})", line.chars().take(400).collect::<String>(), exit.describe()),
+            None => exit.describe(),
+        }
     }
 }
 
-/// The adapters' names that fracta.yaml may use, whether or not this build has them.
-pub const ADAPTERS: &[&str] = &["claude", "codex", "opencode"];
+/// The adapters that fracta.yaml may name: fracta's own ([`Adapters::default`]), or those that a program
+/// which embeds the engine gives to [`crate::control::server::Options`].
+#[derive(Clone, Copy)]
+pub struct Adapters(&'static [&'static dyn Runtime]);
+
+impl Adapters {
+    /// No two may have the same name: the first one is found.
+    pub const fn new(all: &'static [&'static dyn Runtime]) -> Self {
+        Self(all)
+    }
+
+    pub fn get(self, name: &str) -> Option<&'static dyn Runtime> {
+        self.iter().find(|a| a.adapter() == name)
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = &'static dyn Runtime> {
+        self.0.iter().copied()
+    }
+
+    pub fn names(self) -> Vec<&'static str> {
+        self.iter().map(Runtime::adapter).collect()
+    }
+}
+
+impl Default for Adapters {
+    fn default() -> Self {
+        Self(&[&claude::Claude, &codex::Codex, &opencode::OpenCode])
+    }
+}
+
+impl std::fmt::Debug for Adapters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Adapters").field(&self.names()).finish()
+    }
+}
+
+/// The adapter of a name among fracta's own.
+pub fn adapter(name: &str) -> Option<&'static dyn Runtime> {
+    Adapters::default().get(name)
+}

@@ -108,6 +108,14 @@ pub(super) fn untranslated(entry: &str, why: &str) -> String {
     format!("project.allowed_tools: {entry:?} is not passed on: {why}")
 }
 
+/// The settings of an adapter that can hand over nothing.
+pub(super) fn none_passed_on(adapter: &str, request: &SettingsRequest<'_>) -> Settings {
+    let why = format!("the adapter {adapter} cannot tell its CLI");
+    let tools = request.allowed_tools.iter().map(|entry| untranslated(entry, &why));
+    let servers = request.mcp.iter().map(|s| format!("MCP server {:?} is not passed on: {why}", s.name));
+    Settings { warnings: servers.chain(tools).collect(), ..Settings::default() }
+}
+
 pub(super) const NOT_NOTATION: &str =
     "it is not in Claude's notation, like Read, Bash(git *) or mcp__server__tool";
 

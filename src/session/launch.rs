@@ -16,7 +16,7 @@ use crate::credentials::environment::{Environment, Layer, Value};
 use crate::credentials::mask::Mask;
 use crate::credentials::plan::{Plan, Request, plan};
 use crate::credentials::{deliver, prepare};
-use crate::runtime::{self, CliInfo, Launch, Protocol, Runtime, SessionSpec};
+use crate::runtime::{Adapters, CliInfo, Launch, Protocol, Runtime, SessionSpec};
 use crate::store::Store;
 
 /// How long a CLI may take to say its version.
@@ -36,6 +36,7 @@ pub struct ConfigSource {
 /// Makes processes out of agents.
 pub struct Launcher {
     source: ConfigSource,
+    adapters: Adapters,
     /// The config as last read, with the file's stamp.
     config: RwLock<(String, Arc<Loaded>)>,
     store: Store,
@@ -61,9 +62,15 @@ pub struct Found {
 }
 
 impl Launcher {
-    pub fn new(source: ConfigSource, loaded: Loaded, store: Store, local: local::Local) -> Self {
+    pub fn new(
+        source: ConfigSource,
+        adapters: Adapters,
+        loaded: Loaded,
+        store: Store,
+        local: local::Local,
+    ) -> Self {
         let stamp = loaded.file.as_deref().map(stamp).unwrap_or_default();
-        Self { source, config: RwLock::new((stamp, Arc::new(loaded))), store, local }
+        Self { source, adapters, config: RwLock::new((stamp, Arc::new(loaded))), store, local }
     }
 
     /// The config, read again if its file changed.
@@ -77,11 +84,30 @@ impl Launcher {
         if new == old {
             return Ok(loaded);
         }
-        let fresh = config::load(self.source.file.as_deref(), &self.source.cwd)
+        let fresh = config::load_for(self.source.file.as_deref(), &self.source.cwd, self.adapters)
             .map_err(|e| problem(Code::BadRequest, e.to_string()))?;
         let fresh = Arc::new(fresh);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = (new, Arc::clone(&fresh));
         Ok(fresh)
+    }
+
+    /// The adapters that the config may name.
+    pub fn adapters(&self) -> Adapters {
+        self.adapters
+    }
+
+    /// The adapter of a name.
+    ///
+    /// # Errors
+    /// There is none: the config has changed, or fracta is an older one than the agent's.
+    pub fn adapter(&self, name: &str) -> Result<&'static dyn Runtime, Problem> {
+        self.adapters.get(name).ok_or_else(|| {
+            let known = self.adapters.names().join(", ");
+            problem(
+                Code::Unsupported,
+                format!("this version of fracta has no adapter for {name}; it has: {known}"),
+            )
+        })
     }
 
     pub fn backend(&self, name: &str) -> Result<&dyn Backend, Problem> {
@@ -159,8 +185,8 @@ impl Launcher {
         let record = &entry.record;
         let loaded = self.config()?;
         let config = chosen(&loaded.config, &record.runtime)?.config;
-        let runtime = adapter(&record.adapter)?;
-        let command = command(&record.runtime, config)?;
+        let runtime = self.adapter(&record.adapter)?;
+        let command = command(config, runtime.default_command())?;
         let own_env = own_env(config)?;
         let found = self.find(&command, runtime, &own_env).await?;
         let mut argv: Vec<OsString> = command.iter().map(OsString::from).collect();
@@ -216,25 +242,9 @@ impl Launcher {
     }
 }
 
-/// The adapter of a name.
-pub fn adapter(name: &str) -> Result<&'static dyn Runtime, Problem> {
-    runtime::adapter(name).ok_or_else(|| {
-        let known: Vec<_> =
-            runtime::ADAPTERS.iter().copied().filter(|a| runtime::adapter(a).is_some()).collect();
-        problem(
-            Code::Unsupported,
-            format!("this version of fracta has no adapter for {name}; it has: {}", known.join(", ")),
-        )
-    })
-}
-
-/// A runtime's executable and leading arguments.
-pub fn command(name: &str, config: &RuntimeConfig) -> Result<Vec<String>, Problem> {
-    let adapter = config
-        .adapter
-        .or_else(|| config::Adapter::from_word(name))
-        .ok_or_else(|| problem(Code::BadRequest, format!("runtime {name:?} names no adapter")))?;
-    config.command_for(adapter, &lookup).map_err(|e| problem(Code::BadRequest, e.to_string()))
+/// A runtime's executable and leading arguments; `default` is its adapter's own.
+pub fn command(config: &RuntimeConfig, default: &str) -> Result<Vec<String>, Problem> {
+    config.command_for(default, &lookup).map_err(|e| problem(Code::BadRequest, e.to_string()))
 }
 
 /// A runtime's own variables, expanded.

@@ -65,6 +65,9 @@ impl State {
 /// An approval or question nobody has answered yet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PendingApproval {
+    /// When it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<jiff::Timestamp>,
     /// What `fracta approve NAME ID` takes.
     pub id: String,
     pub what: String,
@@ -176,7 +179,7 @@ impl SessionState {
             Body::TurnCompleted { outcome, error } => {
                 self.turn_completed(event.turn.as_deref(), *outcome, error.as_deref());
             }
-            Body::ApprovalRequested { .. } => self.requested(&event.body),
+            Body::ApprovalRequested { .. } => self.requested(event),
             Body::ApprovalResolved { approval, .. } => self.resolved(approval),
             Body::SessionEnded { state, reason } => self.session_ended(*state, reason.as_deref()),
             Body::UserMessage { delivery: Delivery::Queued, .. } => self.ended = false,
@@ -252,11 +255,14 @@ impl SessionState {
         self.pending.clear();
     }
 
-    fn requested(&mut self, body: &Body) {
-        let Body::ApprovalRequested { approval, what, command, cwd, diff, questions } = body else { return };
+    fn requested(&mut self, event: &Event) {
+        let Body::ApprovalRequested { approval, what, command, cwd, diff, questions } = &event.body else {
+            return;
+        };
         self.act("wants: ", what);
         let detail = |s: &Option<String>| s.as_deref().map(|s| cut(s, MAX_DETAIL));
         let entry = PendingApproval {
+            since: Some(event.ts),
             id: approval.clone(),
             what: word(what),
             command: detail(command),

@@ -276,14 +276,68 @@ async fn a_replayed_session_follows_the_live_client() {
     assert_eq!(all.last().unwrap()["params"]["turn"]["status"], "interrupted");
 }
 
+/// What each CLI says first of its session, of a command and at the end.
+const BATCHES: [(&str, &[&str], &str, &str); 3] = [
+    ("codex", &["exec", "--json", "-"], demo::NIGHTLY, "turn.failed"),
+    ("claude", &["-p", "--output-format", "stream-json"], demo::SURVEY, "assistant"),
+    ("opencode", &["run", "--format", "json"], demo::SUMMARY, "tool_use"),
+];
+
 #[tokio::test]
 async fn a_replayed_batch_turn_is_chosen_by_its_prompt() {
+    for (cli, args, prompt, then) in BATCHES {
+        let p = TestProject::new();
+        let mut c = Client::start(&[&[cli], args].concat(), &p.repo());
+        c.child.stdin.as_mut().unwrap().write_all(prompt.as_bytes()).await.unwrap();
+        c.child.stdin.take();
+        // Not to its end: it takes as long as it took.
+        let all = c.until(|v| v["type"] == then).await;
+        let text = serde_json::to_string(&all).unwrap();
+        assert!(!text.contains("/demo/stations"), "{cli}: the folder is the live one: {text}");
+        let recorded =
+            fracta::demo::recording::EMBEDDED.iter().find(|e| e.cli == cli && e.text.contains(prompt));
+        let first: Value = serde_json::from_str(
+            &fracta::demo::recording::Recording::parse(recorded.unwrap().text).unwrap().lines[0].line,
+        )
+        .unwrap();
+        let id = ["thread_id", "session_id", "sessionID"].iter().find_map(|m| first[m].as_str()).unwrap();
+        assert!(!text.contains(id), "{cli}: the session is a new one: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_replayed_claude_takes_messages_and_is_interrupted() {
     let p = TestProject::new();
-    let mut c = Client::start(&["codex", "exec", "--json", "-"], &p.repo());
-    c.child.stdin.as_mut().unwrap().write_all(demo::SURVEY.as_bytes()).await.unwrap();
-    c.child.stdin.take();
-    // Not to its end: it takes as long as it took.
-    let all = c.until(|v| v["type"] == "item.completed" && v["item"]["type"] == "command_execution").await;
-    assert_eq!(all[0]["type"], "thread.started");
-    assert!(all.iter().any(|v| v["item"]["text"].as_str().is_some_and(|t| t.contains("the history"))));
+    let args = ["claude", "-p", "--input-format", "stream-json", "--resume=0000-live"];
+    let mut c = Client::start(&args, &p.repo());
+    c.send(json!({"type": "control_request", "request_id": "initialize#1", "request": {"subtype": "initialize"}}))
+        .await;
+    c.until(|v| v["response"]["request_id"] == "initialize#1").await;
+    let say = |uuid: &str| {
+        let message = json!({"role": "user", "content": demo::SURVEY});
+        json!({"type": "user", "message": message, "parent_tool_use_id": null, "uuid": uuid})
+    };
+    let mut ids = Vec::new();
+    for uuid in ["m1", "m2"] {
+        c.send(say(uuid)).await;
+        let all = c.until(|v| v["type"] == "assistant").await;
+        let taken = all.iter().find(|v| v["isReplay"] == true).expect("the message is said again");
+        assert_eq!((&taken["uuid"], &taken["session_id"]), (&json!(uuid), &json!("0000-live")));
+        ids.push(all.last().unwrap()["message"]["id"].clone());
+        c.send(json!({"type": "control_request", "request_id": "interrupt#1", "request": {"subtype": "interrupt"}}))
+            .await;
+        let all = c.until(|v| v["type"] == "result").await;
+        assert!(all.iter().any(|v| v["response"]["request_id"] == "interrupt#1"), "{all:#?}");
+        assert_eq!(all.last().unwrap()["subtype"], "error_during_execution");
+    }
+    assert_ne!(ids[0], ids[1], "played again, an item is another item");
+}
+
+#[tokio::test]
+async fn what_cannot_be_replayed_is_refused_with_what_to_do() {
+    let p = TestProject::new();
+    let mut command = replayer(&["opencode", "serve", "--port", "0"], &p.repo());
+    let out = command.stderr(Stdio::piped()).output().await.unwrap();
+    let words = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(!out.status.success() && words.contains("--mode batch"), "{words}");
 }

@@ -2,6 +2,7 @@
 //! processes, a real pseudo-terminal.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod adapter;
 mod agents;
 mod bench;
 mod claude_protocol;

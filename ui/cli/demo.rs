@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use fracta::control::client::Client;
 use fracta::control::{connect, wire};
 use fracta::demo::model::ModelServer;
-use fracta::demo::project::DemoProject;
+use fracta::demo::project::{DemoAgent, DemoProject, Replayed};
 use fracta::demo::script::DemoScript;
 use fracta::paths::Layout;
 use fracta::session::launch::which;
@@ -17,16 +16,25 @@ use super::args;
 use super::context::exe;
 use super::out;
 
+/// The CLIs, and the package that npm installs each from.
+const CLIS: [(&str, &str); 3] =
+    [("codex", "@openai/codex"), ("claude", "@anthropic-ai/claude-code"), ("opencode", "opencode-ai")];
+
 pub async fn run(args: args::Demo) -> anyhow::Result<()> {
-    let recorded = args.recorded || which("codex").is_none();
+    let missing: Vec<&str> = CLIS.iter().map(|c| c.0).filter(|cli| which(cli).is_none()).collect();
+    let mut replayed = Replayed::new();
+    for (cli, _) in CLIS.iter().filter(|(cli, _)| args.recorded || missing.contains(cli)) {
+        let replayer = vec![exe()?.display().to_string(), "demo-replay".to_owned(), (*cli).to_owned()];
+        replayed.insert(cli, replayer);
+    }
     let model = ModelServer::start(Arc::new(DemoScript::new())).context("cannot start the scripted model")?;
-    let replayer = replayer(recorded)?;
     let base = model.base_url();
-    let project = tokio::task::spawn_blocking(move || DemoProject::make(&base, replayer.as_deref()))
+    let theirs = replayed.clone();
+    let project = tokio::task::spawn_blocking(move || DemoProject::make(&base, &theirs))
         .await?
         .context("cannot make the demo's project (it needs git)")?;
     let result = tokio::select! {
-        result = show(&args, &project, recorded) => result,
+        result = show(&args, &project, &replayed, &missing) => result,
         signal = ended() => signal,
     };
     let cleaned = clean_up(&project).await;
@@ -34,33 +42,35 @@ pub async fn run(args: args::Demo) -> anyhow::Result<()> {
     result.and(cleaned)
 }
 
-/// What stands in for the CLI where it is not installed.
-fn replayer(recorded: bool) -> anyhow::Result<Option<Vec<String>>> {
-    if !recorded {
-        return Ok(None);
-    }
-    Ok(Some(vec![exe()?.display().to_string(), "demo-replay".to_owned(), "codex".to_owned()]))
-}
-
-async fn show(args: &args::Demo, project: &DemoProject, recorded: bool) -> anyhow::Result<()> {
+async fn show(
+    args: &args::Demo,
+    project: &DemoProject,
+    replayed: &Replayed,
+    missing: &[&str],
+) -> anyhow::Result<()> {
     let layout = Layout::new(&project.root);
     let client = connect::ensure(&layout, Some(&project.config), &exe()?).await?;
-    for agent in &project.agents {
-        spawn(&client, agent).await?;
-    }
+    let spawns: Vec<wire::Spawn> = project.agents.iter().map(spawn).collect();
     if args.headless {
+        for spawn in &spawns {
+            let started = client.spawn(spawn).await;
+            started.with_context(|| format!("cannot start the demo's agent {}", spawn.name))?;
+        }
+        let recorded: Vec<&&str> = replayed.keys().collect();
         out::json(&serde_json::json!({ "root": project.root, "recorded": recorded }))?;
         let mut ignored = Vec::new();
         tokio::io::stdin().read_to_end(&mut ignored).await?;
         return Ok(());
     }
-    let options = crate::tui::Options { banner: Some(banner(recorded)), ..crate::tui::Options::default() };
+    // The screen comes first: it takes seconds until every CLI has told its version and begun.
+    let banner = Some(banner(replayed, missing));
+    let options = crate::tui::Options { banner, spawns, ..crate::tui::Options::default() };
     let home = crate::tui::Home { layout, config: Some(project.config.clone()), exe: exe()? };
     crate::tui::run(client, options, Some(home)).await
 }
 
-async fn spawn(client: &Client, agent: &fracta::demo::project::DemoAgent) -> anyhow::Result<()> {
-    let spawn = wire::Spawn {
+fn spawn(agent: &DemoAgent) -> wire::Spawn {
+    wire::Spawn {
         name: agent.name.to_owned(),
         runtime: Some(agent.runtime.to_owned()),
         mode: Some(agent.mode),
@@ -70,31 +80,25 @@ async fn spawn(client: &Client, agent: &fracta::demo::project::DemoAgent) -> any
         base: None,
         backend: None,
         dry_run: false,
-    };
-    client.spawn(&spawn).await.with_context(|| format!("cannot start the demo's agent {}", agent.name))?;
-    Ok(())
+    }
 }
 
-/// One line above the screen: what is real here, and what is missing.
-fn banner(recorded: bool) -> String {
-    let missing: Vec<&str> = [
-        ("codex", "npm i -g @openai/codex"),
-        ("claude", "npm i -g @anthropic-ai/claude-code"),
-        ("opencode", "npm i -g opencode-ai"),
-    ]
-    .into_iter()
-    .filter(|(cli, _)| which(cli).is_none())
-    .map(|(_, install)| install)
-    .collect();
-    let what = if recorded {
-        "demo, recorded: streams of a real codex, played again"
-    } else {
-        "demo: the real codex and a scripted model, no account"
+/// One line above the screen: what is real here, and how to get what is not.
+fn banner(replayed: &Replayed, missing: &[&str]) -> String {
+    let (recorded, real): (Vec<&str>, Vec<&str>) =
+        CLIS.iter().map(|c| c.0).partition(|cli| replayed.contains_key(cli));
+    let mut text = match real.as_slice() {
+        [] => "demo, recorded: streams of the real CLIs, played again".to_owned(),
+        real => format!("demo: the real {} and a scripted model, no account", real.join(", ")),
     };
-    match missing.as_slice() {
-        [] => what.to_owned(),
-        some => format!("{what} · not installed: {}", some.join(" · ")),
+    if !real.is_empty() && !recorded.is_empty() {
+        text.push_str(&format!(" · recorded: {}", recorded.join(", ")));
     }
+    let packages: Vec<&str> = CLIS.iter().filter(|(cli, _)| missing.contains(cli)).map(|c| c.1).collect();
+    if !packages.is_empty() {
+        text.push_str(&format!(" · real ones: npm i -g {}", packages.join(" ")));
+    }
+    text
 }
 
 /// Ends the demo's control plane with its agents.
@@ -116,4 +120,26 @@ async fn ended() -> anyhow::Result<()> {
         _ = hup.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_says_what_is_real_and_what_is_not() {
+        let with = |names: &[&'static str]| names.iter().map(|n| (*n, vec![])).collect::<Replayed>();
+        assert_eq!(
+            banner(&with(&[]), &[]),
+            "demo: the real codex, claude, opencode and a scripted model, no account"
+        );
+        let some = banner(&with(&["opencode"]), &["opencode"]);
+        assert!(some.contains("the real codex, claude and a scripted"), "{some}");
+        assert!(some.ends_with("recorded: opencode · real ones: npm i -g opencode-ai"), "{some}");
+        let none = banner(&with(&["codex", "claude", "opencode"]), &["codex", "claude", "opencode"]);
+        assert!(none.starts_with("demo, recorded") && none.contains("npm i -g @openai/codex"), "{none}");
+        assert!(none.chars().count() < 140, "{none}");
+        // Asked for by --recorded, with all of them there.
+        assert!(!banner(&with(&["codex", "claude", "opencode"]), &[]).contains("npm"));
+    }
 }

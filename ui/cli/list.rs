@@ -94,6 +94,8 @@ fn describe(r: &wire::Runtime) -> String {
         text.push_str(&format!("    {tier:<12}{model}\n"));
     }
     text.push_str(&format!("  credential    {}\n", r.credential));
+    let permissions: Vec<String> = r.permissions.iter().map(|(m, p)| format!("{m} {}", p.word())).collect();
+    text.push_str(&format!("  permissions   {}\n", permissions.join(", ")));
     for w in &r.warnings {
         text.push_str(&format!("  warning       {w}\n"));
     }

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use fracta::control::connect::{self, READY};
 use fracta::control::server::{Options, Server};
 use fracta::paths::Layout;
+use fracta::runtime::Adapters;
 use fracta::session::launch::ConfigSource;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -73,7 +74,7 @@ fn options(context: &Context, args: args::Serve) -> anyhow::Result<Options> {
         (None, _) => None,
     };
     let config = ConfigSource { file: context.config.clone(), cwd: context.cwd()? };
-    Ok(Options { layout, config, listen, exe: exe()? })
+    Ok(Options { layout, config, adapters: Adapters::default(), listen, exe: exe()? })
 }
 
 async fn run(options: Options, detached: bool) -> anyhow::Result<()> {

@@ -46,8 +46,10 @@ pub struct Worker {
     stream: Option<JoinHandle<()>>,
     opened: Option<Instant>,
     seen: watch::Sender<Option<(String, u64)>>,
-    /// Requests that a person made.
+    /// Requests that change something: leaving waits for their answers.
     requests: JoinSet<()>,
+    /// Requests that only ask: whoever leaves needs no answer any more.
+    questions: JoinSet<()>,
 }
 
 impl From<ClientError> for Failure {
@@ -62,7 +64,16 @@ impl Worker {
         let watch = tokio::spawn(watch_list(client.clone(), home, tx.clone()));
         let (seen, rx) = watch::channel(None);
         tokio::spawn(report_seen(client.clone(), rx));
-        Self { client, tx, watch, stream: None, opened: None, seen, requests: JoinSet::new() }
+        Self {
+            client,
+            tx,
+            watch,
+            stream: None,
+            opened: None,
+            seen,
+            requests: JoinSet::new(),
+            questions: JoinSet::new(),
+        }
     }
 
     /// Begins to carry an effect out. Those of the terminal are the loop's.
@@ -71,7 +82,7 @@ impl Worker {
         match effect {
             Effect::Open { session, after } => self.open(session, after),
             Effect::Close => self.close(),
-            Effect::Earlier { session, before } => self.request(async move {
+            Effect::Earlier { session, before } => self.ask(async move {
                 let events = page(&client, &session, before).await.map_err(Failure::from);
                 Msg::Earlier { session, events }
             }),
@@ -100,7 +111,7 @@ impl Worker {
                 let result = client.merge(&name).await.map_err(Failure::from);
                 Msg::Merged { name, result }
             }),
-            Effect::Diff { name } => self.request(async move {
+            Effect::Diff { name } => self.ask(async move {
                 let result = client.diff(&name).await.map_err(Failure::from);
                 Msg::Diff { name, result }
             }),
@@ -109,20 +120,30 @@ impl Worker {
                 Msg::Spawned { name: spawn.name.clone(), result }
             }),
             Effect::Runtimes => {
-                self.request(async move { Msg::Runtimes(client.runtimes().await.map_err(Failure::from)) });
+                self.ask(async move { Msg::Runtimes(client.runtimes().await.map_err(Failure::from)) });
             }
             Effect::Quit | Effect::Suspend | Effect::Redraw | Effect::Copy(_) | Effect::Notify(_) => {}
         }
     }
 
+    /// Starts agents that no key asked for: leaving waits for none of them.
+    pub fn begin(&self, spawns: Vec<wire::Spawn>) {
+        for spawn in spawns {
+            let (client, tx) = (self.client.clone(), self.tx.clone());
+            tokio::spawn(async move {
+                let result = client.spawn(&spawn).await.map(Box::new).map_err(Failure::from);
+                // The loop is gone: nobody is left to tell.
+                let _ = tx.send(Msg::Spawned { name: spawn.name, result }).await;
+            });
+        }
+    }
+
     fn request(&mut self, work: impl Future<Output = Msg> + Send + 'static) {
-        while self.requests.try_join_next().is_some() {}
-        let tx = self.tx.clone();
-        self.requests.spawn(async move {
-            let msg = work.await;
-            // The loop is gone: nobody is left to tell.
-            let _ = tx.send(msg).await;
-        });
+        carry(&mut self.requests, self.tx.clone(), work);
+    }
+
+    fn ask(&mut self, work: impl Future<Output = Msg> + Send + 'static) {
+        carry(&mut self.questions, self.tx.clone(), work);
     }
 
     fn open(&mut self, session: String, after: Option<u64>) {
@@ -161,6 +182,15 @@ impl Worker {
         let _ = tokio::time::timeout(patience, all).await;
         self.requests.len()
     }
+}
+
+fn carry(set: &mut JoinSet<()>, tx: mpsc::Sender<Msg>, work: impl Future<Output = Msg> + Send + 'static) {
+    while set.try_join_next().is_some() {}
+    set.spawn(async move {
+        let msg = work.await;
+        // The loop is gone: nobody is left to tell.
+        let _ = tx.send(msg).await;
+    });
 }
 
 /// The last page before a number; `u64::MAX`: of all.

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use fracta::control::wire::Agent;
-use fracta::session::state::State;
+use fracta::session::state::{PendingApproval, State};
 use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 
 /// Longest text of an agent's row that is kept (law 1); rows show less.
 const KEEP: usize = 400;
+
+/// Longest command or diff of a request that is kept for the list of requests.
+const PREVIEW: usize = 4096;
 
 /// Groups of the list, in their order on the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +62,7 @@ pub struct List {
     selected: Option<String>,
     filter: String,
     counts: [usize; 4],
+    requests: usize,
     /// First row shown; the view keeps the selection in sight.
     pub top: usize,
 }
@@ -67,6 +71,7 @@ impl List {
     /// Replaces everything (the first frame of a watch).
     pub fn replace(&mut self, agents: Vec<Agent>) {
         self.agents = agents.into_iter().map(|a| (a.session.clone(), slim(a))).collect();
+        self.requests = self.agents.values().map(|a| a.pending_approvals.len()).sum();
         self.arrange();
     }
 
@@ -74,7 +79,9 @@ impl List {
     pub fn put(&mut self, agent: Agent) -> Option<Group> {
         let agent = slim(agent);
         let place = (Group::of(&agent), asks(&agent));
+        self.requests += agent.pending_approvals.len();
         let before = self.agents.insert(agent.session.clone(), agent);
+        self.requests -= before.as_ref().map_or(0, |a| a.pending_approvals.len());
         let was = before.as_ref().map(|a| (Group::of(a), asks(a)));
         let old = was.map(|w| w.0);
         // A change inside a group moves no row, unless what the filter reads has changed.
@@ -85,7 +92,8 @@ impl List {
     }
 
     pub fn remove(&mut self, session: &str) {
-        if self.agents.remove(session).is_some() {
+        if let Some(gone) = self.agents.remove(session) {
+            self.requests -= gone.pending_approvals.len();
             self.arrange();
         }
     }
@@ -130,6 +138,20 @@ impl List {
     /// Agents whose process lives, or will.
     pub fn live(&self) -> usize {
         self.agents.values().filter(|a| a.state.is_live() || a.state == State::Queued).count()
+    }
+
+    /// All requests that wait, oldest first, whatever the filter hides.
+    pub fn waiting(&self) -> Vec<(&Agent, &PendingApproval)> {
+        let mut all: Vec<_> =
+            self.agents.values().flat_map(|a| a.pending_approvals.iter().map(move |p| (a, p))).collect();
+        // The sort is stable: requests of one moment stay in their agent's order.
+        all.sort_by(|(_, p), (_, q)| p.since.cmp(&q.since));
+        all
+    }
+
+    /// How many requests wait.
+    pub fn requests(&self) -> usize {
+        self.requests
     }
 
     /// Agents in a group, whatever the filter hides.
@@ -248,28 +270,30 @@ fn asks(agent: &Agent) -> bool {
 
 /// Cuts what the list shows little or nothing of, so that memory does not grow with it.
 fn slim(mut a: Agent) -> Agent {
-    let cut = |s: &mut String| {
-        if s.len() > KEEP {
-            let mut at = KEEP;
-            while !s.is_char_boundary(at) {
-                at -= 1;
-            }
-            s.truncate(at);
-        }
-    };
+    let cut = |s: &mut String| cut_to(s, KEEP);
     a.contract = None;
     cut(&mut a.activity);
     if let Some(r) = &mut a.reason {
         cut(r);
     }
     for p in &mut a.pending_approvals {
-        p.diff = None;
         cut(&mut p.what);
-        if let Some(c) = &mut p.command {
-            cut(c);
+        for long in [&mut p.command, &mut p.diff].into_iter().flatten() {
+            cut_to(long, PREVIEW);
         }
     }
     a
+}
+
+fn cut_to(s: &mut String, most: usize) {
+    if s.len() > most {
+        let mut at = most;
+        while !s.is_char_boundary(at) {
+            at -= 1;
+        }
+        s.truncate(at);
+        s.push_str(" … (cut here; its card has it all)");
+    }
 }
 
 /// The fuzzy filter over what a row says.

@@ -6,6 +6,7 @@
 mod cards;
 mod effects;
 mod frame;
+mod inbox;
 mod keymap;
 mod list;
 mod model;

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use fracta::control::wire::{Agent, Runtime};
-use fracta::runtime::Mode;
+use fracta::control::wire::{Agent, Runtime, Spawn};
+use fracta::runtime::{Capabilities, Mode};
 use fracta::session::state::State;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -104,6 +104,8 @@ pub struct Options {
     pub notify: bool,
     /// A line under the title, for `fracta demo`.
     pub banner: Option<String>,
+    /// Agents to start as soon as the screen is there, for `fracta demo`.
+    pub spawns: Vec<Spawn>,
     /// No colours whatever the theme (`NO_COLOR` and `TERM=dumb` do the same).
     pub no_color: bool,
 }
@@ -139,6 +141,12 @@ pub struct Model {
     pub history: Vec<String>,
     /// The terminal's window has the keyboard.
     pub looked_at: bool,
+    /// Names of agents that are being started and that no key asked for: they take no selection.
+    pub unasked: Vec<String>,
+    /// The approval that the input answers, where an agent has several with questions.
+    pub answering: Option<String>,
+    /// The card to focus when it is there: session and approval.
+    pub wanted: Option<(String, String)>,
 }
 
 /// An empty text area as every input of the screen has it.
@@ -180,6 +188,9 @@ impl Model {
             runtimes: None,
             history: Vec::new(),
             looked_at: true,
+            answering: None,
+            wanted: None,
+            unasked: options.spawns.iter().map(|s| s.name.clone()).collect(),
         }
     }
 
@@ -221,7 +232,7 @@ impl Model {
             let kept = s.transcript.last_seq();
             // Far behind: the last page anew is less work than everything in between.
             if kept == 0 || last.saturating_sub(kept) > super::effects::PAGE {
-                s.transcript = Transcript::new(&self.theme);
+                s.transcript = Transcript::new(&self.theme).unseen_after(last.saturating_sub(unread));
                 s.exhausted = None;
             }
             s.stream = Stream::Loading;
@@ -235,7 +246,7 @@ impl Model {
         }
         self.sessions.push(Session {
             id: id.to_owned(),
-            transcript: Transcript::new(&self.theme),
+            transcript: Transcript::new(&self.theme).unseen_after(last.saturating_sub(unread)),
             stream: Stream::Loading,
             fetching: false,
             exhausted: None,
@@ -250,12 +261,20 @@ impl Model {
         r.capabilities.as_ref().map(|c| c.steer.clone())
     }
 
+    /// Whether a runtime can do something; yes, as long as it is not known.
+    fn can(&self, runtime: &str, what: impl Fn(&Capabilities) -> bool) -> bool {
+        let known = self.runtimes.as_ref().and_then(|all| all.iter().find(|r| r.name == runtime));
+        known.and_then(|r| r.capabilities.as_ref()).is_none_or(what)
+    }
+
     /// What Enter in the input does for an agent.
     pub fn route(&self, agent: &Agent) -> Route {
         if agent.killed {
             return Route::No(format!("{} was killed: only its journal is left", agent.name));
         }
-        if let Some(p) = agent.pending_approvals.iter().find(|p| p.questions.is_some()) {
+        let mut asks = agent.pending_approvals.iter().filter(|p| p.questions.is_some());
+        let meant = asks.clone().find(|p| Some(&p.id) == self.answering.as_ref());
+        if let Some(p) = meant.or_else(|| asks.next()) {
             return Route::Answer(p.id.clone());
         }
         match agent.state {
@@ -273,6 +292,9 @@ impl Model {
             State::Queued | State::Starting => Route::Say("goes out when the agent is ready".into()),
             State::Unknown => Route::Say("its state is not known; the answer says what became of it".into()),
             State::Idle => Route::Say("starts a turn".into()),
+            State::Completed | State::Failed | State::Stopped if !self.can(&agent.runtime, |c| c.resume) => {
+                Route::No(format!("{} resumes no session; `:spawn` starts a new agent", agent.runtime))
+            }
             State::Completed | State::Failed | State::Stopped => {
                 Route::Say("resumes the session with a new turn".into())
             }

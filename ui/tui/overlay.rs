@@ -4,6 +4,7 @@ use fracta::control::wire;
 use fracta::runtime::Mode;
 use ratatui_textarea::TextArea;
 
+use super::inbox::Inbox;
 use super::model::text_area;
 
 /// At most one lies over the screen.
@@ -11,6 +12,8 @@ pub enum Overlay {
     /// The keys; the number is the first line shown.
     Help(usize),
     Runtimes(usize),
+    /// Every request that waits for a person.
+    Inbox(Inbox),
     Diff(Pager),
     Spawn(Box<Form>),
     Confirm(Confirm),
@@ -82,12 +85,22 @@ pub enum Field {
     Mode,
     Model,
     Contract,
+    Base,
+    Backend,
     Start,
 }
 
 impl Field {
-    pub const ALL: [Field; 6] =
-        [Field::Name, Field::Runtime, Field::Mode, Field::Model, Field::Contract, Field::Start];
+    pub const ALL: [Field; 8] = [
+        Field::Name,
+        Field::Runtime,
+        Field::Mode,
+        Field::Model,
+        Field::Contract,
+        Field::Base,
+        Field::Backend,
+        Field::Start,
+    ];
 }
 
 /// A new agent being described.
@@ -102,6 +115,10 @@ pub struct Form {
     /// A model named by hand wins over the tier.
     pub model: TextArea<'static>,
     pub contract: TextArea<'static>,
+    /// Branch or commit to start from; empty: as the config has it.
+    pub base: TextArea<'static>,
+    /// Index into [`BACKENDS`].
+    pub backend: usize,
     /// Why it was not started.
     pub problem: Option<String>,
     /// Sent, no answer yet.
@@ -111,6 +128,9 @@ pub struct Form {
 /// Choices of the tier; the first leaves it to the config.
 pub const TIERS: [Option<wire::Tier>; 4] =
     [None, Some(wire::Tier::Heavy), Some(wire::Tier::Medium), Some(wire::Tier::Light)];
+
+/// Choices of the backend; the first leaves it to the config.
+pub const BACKENDS: [Option<&str>; 3] = [None, Some("local"), Some("kubernetes")];
 
 impl Form {
     pub fn new() -> Self {
@@ -122,6 +142,8 @@ impl Form {
             tier: 0,
             model: text_area(""),
             contract: text_area(""),
+            base: text_area(""),
+            backend: 0,
             problem: None,
             busy: false,
         }
@@ -134,6 +156,32 @@ impl Form {
         self.field = Field::ALL[(at + if forward { 1 } else { n - 1 }) % n];
     }
 
+    /// The chosen runtime, or the one that is chosen by leaving it open.
+    pub fn chosen<'a>(&self, runtimes: &'a [wire::Runtime]) -> Option<&'a wire::Runtime> {
+        match self.runtime.checked_sub(1) {
+            Some(i) => runtimes.get(i),
+            None => runtimes.iter().find(|r| r.default),
+        }
+    }
+
+    /// Refuses what the runtime cannot do, before anything is sent.
+    fn possible(&self, runtimes: &[wire::Runtime]) -> Result<(), (Field, String)> {
+        let Some(r) = self.chosen(runtimes) else { return Ok(()) };
+        if r.path.is_none() {
+            let text = format!("{} is not installed; install it: {}", r.name, r.install);
+            return Err((Field::Runtime, text));
+        }
+        let (Some(c), Some(mode)) = (&r.capabilities, self.mode) else { return Ok(()) };
+        let (can, other) = match mode {
+            Mode::Batch => (c.batch, "stream"),
+            Mode::Stream => (c.stream, "batch"),
+        };
+        if can {
+            return Ok(());
+        }
+        Err((Field::Mode, format!("{} has no {} mode; choose {other}", r.name, mode.word())))
+    }
+
     /// The request, or why there is none yet.
     pub fn spawn(&self, runtimes: &[wire::Runtime]) -> Result<wire::Spawn, (Field, String)> {
         let name = self.name.lines().concat().trim().to_owned();
@@ -144,6 +192,8 @@ impl Form {
             return Err((Field::Name, e.to_string()));
         }
         let runtime = self.runtime.checked_sub(1).and_then(|i| runtimes.get(i)).map(|r| r.name.clone());
+        self.possible(runtimes)?;
+        let base = self.base.lines().concat().trim().to_owned();
         let model = self.model.lines().concat().trim().to_owned();
         let model = (!model.is_empty()).then_some(model);
         let contract = self.contract.lines().join("\n").trim().to_owned();
@@ -161,8 +211,8 @@ impl Form {
             tier: if model.is_some() { None } else { TIERS[self.tier % TIERS.len()] },
             model,
             contract,
-            base: None,
-            backend: None,
+            base: (!base.is_empty()).then_some(base),
+            backend: BACKENDS[self.backend % BACKENDS.len()].map(str::to_owned),
             dry_run: false,
         })
     }

@@ -52,6 +52,7 @@ pub async fn run(client: Client, options: Options, home: Option<Home>) -> anyhow
     let writer = Writer::new(io::stdout()).context("cannot start the terminal's writer")?;
     let (tx, rx) = mpsc::channel(QUEUE);
     let worker = Worker::new(client, home, tx);
+    worker.begin(options.spawns);
     let signals = Signals::new().context("cannot listen for signals")?;
     let mut app = App {
         model,

@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use fracta::control::wire::{self, Agent, Watch};
 use fracta::event::{Body, Delivery, Event, Role, Usage};
-use fracta::runtime::{Capabilities, Mode};
+use fracta::runtime::{Capabilities, Mode, Permissions};
 use fracta::session::state::{PendingApproval, State};
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
@@ -56,6 +56,7 @@ pub fn agent(name: &str, state: State) -> Agent {
 /// The agent with a request to run `command`.
 pub fn asking(mut agent: Agent, id: &str, command: &str) -> Agent {
     agent.pending_approvals.push(PendingApproval {
+        since: Some("2026-11-22T14:03:00Z".parse().unwrap()),
         id: id.to_owned(),
         what: "run a command".to_owned(),
         command: Some(command.to_owned()),
@@ -116,6 +117,8 @@ pub fn runtime(name: &str, steer: Result<(), String>) -> wire::Runtime {
         model_tiers: [("heavy".to_owned(), "big-1".to_owned())].into(),
         auth_profile: None,
         credential: "the CLI's own login".to_owned(),
+        permissions: [("batch".to_owned(), Permissions::Auto), ("stream".to_owned(), Permissions::Ask)]
+            .into(),
         warnings: vec![],
         default: name == "codex",
     }

@@ -96,6 +96,16 @@ impl Theme {
         }
     }
 
+    /// The style of a gauge that stands at `n` of `limit`.
+    pub fn gauge(&self, n: u32, limit: u32) -> Style {
+        match n.saturating_mul(4) {
+            _ if limit == 0 => self.dim,
+            n if n >= limit.saturating_mul(3) => self.error,
+            n if n >= limit => self.warn,
+            _ => self.dim,
+        }
+    }
+
     /// The theme of a name, if there is one.
     pub fn named(name: &str) -> Option<Self> {
         match name {

@@ -5,7 +5,7 @@ use super::super::auth::{Binding, BindingType, Delivery, Origin, OriginType, Pro
 use super::super::diagnostic::{Problem, did_you_mean, join, list, quote};
 use super::super::expand::Text;
 use super::super::schema::{Backend, Config};
-use super::{Adapter, Check, header_name, variable_name};
+use super::{Check, header_name, variable_name};
 
 const PROFILES: &str = "auth.credentials.profiles";
 
@@ -273,10 +273,13 @@ impl Check<'_, '_> {
         // One that is there but wrong has its own error, and stands in place of the profile's.
         let own_broken = own.is_none() && self.walk.spots.contains_key(&at);
         let Some(binding) = own.or(of_profile).filter(|_| !own_broken) else { return };
-        let adapter = runtime.adapter.or_else(|| Adapter::from_word(name));
+        let adapter = runtime.adapter.as_deref().unwrap_or(name);
         let helper = binding.kind == BindingType::ClaudeApiKeyHelper;
-        if let Some(adapter) = adapter.filter(|a| helper && *a != Adapter::Claude) {
-            self.not_claude(adapter, own.is_some(), chosen, &at);
+        if helper && adapter != "claude" {
+            // One that is no adapter has its own error.
+            if self.adapters.get(adapter).is_some() {
+                self.not_claude(adapter, own.is_some(), chosen, &at);
+            }
         } else if helper && names_settings(runtime) {
             let message = "the command has --settings of its own, and Claude takes one settings file: put apiKeyHelper there, or remove it from the command";
             let place = self.place(&join(path, "command"));
@@ -284,11 +287,9 @@ impl Check<'_, '_> {
         }
     }
 
-    fn not_claude(&mut self, adapter: Adapter, own: bool, profile: Option<&Text>, at: &str) {
-        let only = format!(
-            "claude_api_key_helper is Claude's alone, and this runtime's adapter is {}",
-            adapter.word()
-        );
+    fn not_claude(&mut self, adapter: &str, own: bool, profile: Option<&Text>, at: &str) {
+        let only =
+            format!("claude_api_key_helper is Claude's alone, and this runtime's adapter is {}", adapter);
         let hint = "give the runtime an auth_binding of type bearer_env".to_owned();
         match profile.filter(|_| !own) {
             Some(text) => {

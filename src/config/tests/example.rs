@@ -10,7 +10,8 @@ use super::super::schema::definition;
 use super::super::walk::Walk;
 use super::super::{load, yaml};
 use super::good;
-use crate::config::{Adapter, Config, Kubernetes, json_schema};
+use crate::config::{Config, Kubernetes, json_schema};
+use crate::runtime::Adapters;
 
 fn example() -> String {
     std::fs::read_to_string(file("fracta.example.yaml")).unwrap()
@@ -80,7 +81,7 @@ fn as_it_stands_it_changes_nothing() {
 fn every_key_is_in_it_and_every_setting_loads() {
     let text = uncommented();
     let loaded = good(&text);
-    assert_eq!(loaded.config.runtimes().count(), Adapter::ALL.len());
+    assert_eq!(loaded.config.runtimes().count(), Adapters::default().names().len());
     let schema = json_schema();
     let mut keys = Keys::new();
     schema_keys(&schema, &schema, "", "", &mut keys);
@@ -202,7 +203,7 @@ fn the_walk_knows_all_words_of_the_schema() {
 }
 
 #[test]
-fn adapters_are_those_of_the_engine() {
-    assert_eq!(Adapter::ALL.map(Adapter::word), crate::runtime::ADAPTERS);
-    assert!(load::parse("{}").is_ok_and(|p| !p.warnings.iter().any(Problem::is_error)));
+fn defaults_alone_are_no_problem() {
+    let parsed = load::parse("{}", Adapters::default());
+    assert!(parsed.is_ok_and(|p| !p.warnings.iter().any(Problem::is_error)));
 }

@@ -2,8 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::super::load::load_with;
-use crate::config::Adapter;
+use super::load_with;
 
 fn no_env(_: &str) -> Option<String> {
     None
@@ -52,7 +51,7 @@ fn without_a_file_the_runtimes_are_those_on_path() {
     let loaded = load_with(None, &work, Some(bin.as_os_str())).unwrap();
     assert_eq!((loaded.file, loaded.root), (None, t.path().join("work")));
     let names: Vec<_> = loaded.config.runtimes().map(|r| (r.name.to_owned(), r.adapter)).collect();
-    assert_eq!(names, [("codex".to_owned(), Adapter::Codex)], "claude is there but cannot be run");
+    assert_eq!(names, [("codex".to_owned(), "codex")], "claude is there but cannot be run");
     assert_eq!(loaded.config.runtime(None, &no_env).unwrap().name, "codex");
 
     fs::write(work.join("fracta.yaml"), "ui: {mouse: true}").unwrap();

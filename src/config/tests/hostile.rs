@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use super::super::diagnostic::Problem;
 use super::super::load::{decode, parse};
 use super::errors;
+use crate::runtime::Adapters;
 
 fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     let problems: Vec<Problem> = match decode(bytes.to_vec()) {
-        Ok(text) => match parse(&text) {
+        Ok(text) => match parse(&text, Adapters::default()) {
             Ok(parsed) => parsed.warnings,
             Err(all) => {
                 prop_assert!(all.iter().any(Problem::is_error), "refused without an error");

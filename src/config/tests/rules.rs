@@ -1,5 +1,5 @@
 use super::{errors, good, load};
-use crate::config::{Adapter, Backend, Level, NotifyHow};
+use crate::config::{Backend, Level, NotifyHow};
 use crate::control::wire::Tier;
 use crate::runtime::{Mode, Permissions};
 
@@ -73,7 +73,7 @@ fn keys_without_values_are_not_there() {
     let c = good("agents:\nui:\n  mouse:\nruntime:\n  kubernetes:\n    tolerations:\n").config;
     assert_eq!((c.agents.max_running, c.ui.mouse), (8, false));
     let c = good("agents:\n  agent_runtimes:\n    claude:\n    codex:\n").config;
-    assert_eq!(c.runtimes().map(|r| r.adapter).collect::<Vec<_>>(), [Adapter::Claude, Adapter::Codex]);
+    assert_eq!(c.runtimes().map(|r| r.adapter).collect::<Vec<_>>(), ["claude", "codex"]);
     assert_eq!(
         errors("agents: {agent_runtimes: {claude: {env: {A: }}}}"),
         [
@@ -317,8 +317,8 @@ fn the_runtime_of_a_spawn() {
     );
     let only = good("agents: {agent_runtimes: {mine: {adapter: codex}}}").config;
     let mine = only.runtime(None, &env).unwrap();
-    assert_eq!((mine.name, mine.adapter), ("mine", Adapter::Codex));
-    assert_eq!(mine.config.command_for(mine.adapter, &env).unwrap(), ["codex"]);
+    assert_eq!((mine.name, mine.adapter), ("mine", "codex"));
+    assert_eq!(mine.config.command_for("codex", &env).unwrap(), ["codex"]);
     let named = good("agents: {default_runtime: codex, agent_runtimes: {codex: {}, claude: {}}}").config;
     assert_eq!(named.runtime(None, &env).unwrap().name, "codex");
     let neither = good("agents: {agent_runtimes: {codex: {}, opencode: {}}}").config;

@@ -22,7 +22,7 @@ impl Plane {
             return Err(bad(format!("there is no backend {backend:?}; there are local and kubernetes")));
         }
         let mode = which.mode.unwrap_or(config.agents.default_mode);
-        let adapter = launch::adapter(chosen.adapter.word())?;
+        let adapter = self.env.launcher.adapter(chosen.adapter)?;
         let (start, trouble) = match self.start_of(chosen, adapter, mode, &backend).await {
             Ok(start) => (start, None),
             Err(p) => (nothing(), Some(p.message)),
@@ -57,7 +57,7 @@ impl Plane {
         mode: Mode,
         backend: &str,
     ) -> Result<Launch, Problem> {
-        let command = launch::command(chosen.name, chosen.config)?;
+        let command = launch::command(chosen.config, adapter.default_command())?;
         let cli = match backend {
             "local" => {
                 let own_env = launch::own_env(chosen.config)?;

@@ -19,6 +19,7 @@ use secrecy::SecretString;
 pub use plane::{Plane, ServeError};
 
 use crate::paths::Layout;
+use crate::runtime::Adapters;
 use crate::session::launch::ConfigSource;
 
 /// How long answers that are on their way may take when the control plane ends.
@@ -32,6 +33,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Options {
     pub layout: Layout,
     pub config: ConfigSource,
+    /// The adapters that the config may name; fracta itself has [`Adapters::default`].
+    pub adapters: Adapters,
     /// TCP address and the token that its clients must show.
     pub listen: Option<(String, SecretString)>,
     /// The `fracta` executable, for shims.

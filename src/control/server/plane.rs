@@ -52,6 +52,9 @@ pub struct Plane {
     token: Option<SecretString>,
     started_at: Timestamp,
     stop: watch::Sender<bool>,
+    /// Read while an agent is made: true as long as new ones may begin. Ending waits for those under way,
+    /// so that none begins when the others were ended.
+    pub(super) open: tokio::sync::RwLock<bool>,
 }
 
 impl Plane {
@@ -60,14 +63,15 @@ impl Plane {
         socket: PathBuf,
         listen: Option<String>,
     ) -> Result<Arc<Self>, ServeError> {
-        let loaded = config::load(options.config.file.as_deref(), &options.config.cwd)?;
+        let adapters = options.adapters;
+        let loaded = config::load_for(options.config.file.as_deref(), &options.config.cwd, adapters)?;
         let store = Store::open(&options.layout.database())?;
         let places = match loaded.config.agents.max_running {
             0 => Semaphore::MAX_PERMITS,
             n => n as usize,
         };
         let local = Local::new(options.exe);
-        let launcher = Launcher::new(options.config, loaded, store.clone(), local);
+        let launcher = Launcher::new(options.config, adapters, loaded, store.clone(), local);
         let env = Env { store, hub: Hub::default(), slots: Arc::new(Semaphore::new(places)), launcher };
         let plane = Arc::new(Self {
             env: Arc::new(env),
@@ -79,6 +83,7 @@ impl Plane {
             token: options.listen.map(|(_, token)| token),
             started_at: Timestamp::now(),
             stop: watch::Sender::new(false),
+            open: tokio::sync::RwLock::new(true),
         });
         plane.adopt_all().await?;
         Ok(plane)
@@ -272,6 +277,7 @@ impl Plane {
 
     /// Ends the control plane; agents go on unless `agents`.
     pub(super) async fn shut_down(&self, agents: bool) {
+        *self.open.write().await = false;
         let mut waits = Vec::new();
         for entry in self.entries(false) {
             let (reply, done) = oneshot::channel();

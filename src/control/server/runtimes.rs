@@ -3,7 +3,7 @@
 use super::plane::Plane;
 use crate::config::{Config, RuntimeConfig};
 use crate::control::wire::{self, Problem, Tier};
-use crate::runtime;
+use crate::runtime::{Adapters, Mode};
 use crate::session::launch;
 
 impl Plane {
@@ -14,25 +14,26 @@ impl Plane {
         for (name, entry) in &loaded.config.agents.agent_runtimes {
             rows.push(self.runtime(name, entry, default.as_deref() == Some(name)).await);
         }
-        for name in not_configured(&loaded.config) {
+        for name in not_configured(&loaded.config, self.env.launcher.adapters()) {
             rows.push(self.runtime(name, &RuntimeConfig::default(), false).await);
         }
         Ok(rows)
     }
 
     async fn runtime(&self, name: &str, entry: &RuntimeConfig, default: bool) -> wire::Runtime {
-        let adapter_name = entry.adapter.map_or_else(|| name.to_owned(), |a| a.word().to_owned());
-        let adapter = runtime::adapter(&adapter_name);
+        let adapter_name = entry.adapter.as_deref().unwrap_or(name);
+        let adapter = self.env.launcher.adapters().get(adapter_name);
         let mut warnings = Vec::new();
-        let command = launch::command(name, entry).unwrap_or_else(|p| {
+        let usual = adapter.map_or(adapter_name, |a| a.default_command());
+        let command = launch::command(entry, usual).unwrap_or_else(|p| {
             warnings.push(p.message);
             Vec::new()
         });
         let mut row = wire::Runtime {
             name: name.to_owned(),
             path: command.first().and_then(|c| launch::which(c)).map(|p| p.display().to_string()),
-            install: adapter.map_or_else(|| install_hint(&adapter_name), |a| a.install_hint().to_owned()),
-            adapter: adapter_name,
+            install: adapter.map_or_else(String::new, |a| a.install_hint().to_owned()),
+            adapter: adapter_name.to_owned(),
             version: None,
             capabilities: adapter.map(|a| a.capabilities()),
             model: entry.model.as_ref().map(|m| m.raw().to_owned()),
@@ -42,6 +43,9 @@ impl Plane {
                 .collect(),
             auth_profile: entry.auth_profile.as_ref().map(|p| p.raw().to_owned()),
             credential: self.credential(name, entry),
+            permissions: [Mode::Batch, Mode::Stream]
+                .map(|m| (m.word().to_owned(), entry.permissions_for(m)))
+                .into(),
             default,
             warnings,
             command,
@@ -68,11 +72,11 @@ impl Plane {
 impl Plane {
     /// Which credential a runtime would use on the default backend.
     fn credential(&self, name: &str, config: &RuntimeConfig) -> String {
-        let adapter = config.adapter.or_else(|| crate::config::Adapter::from_word(name));
         let backend = self.env.launcher.config().map(|l| l.config.runtime.backend.word());
-        let (Some(adapter), Ok(backend)) = (adapter, backend) else { return "not known".to_owned() };
+        let adapter = config.adapter.as_deref().unwrap_or(name);
         let chosen = crate::config::Chosen { name, adapter, config };
-        match self.credentials(chosen, backend, &super::diagnose::nothing()) {
+        let plan = backend.and_then(|b| self.credentials(chosen, b, &super::diagnose::nothing()));
+        match plan {
             Ok(plan) => {
                 let report = plan.report();
                 let bad =
@@ -86,18 +90,6 @@ impl Plane {
 
 /// Adapters that no entry uses, when there is no entry at all for them: shown so that a person sees
 /// what could be installed.
-fn not_configured(config: &Config) -> Vec<&'static str> {
-    let used = |a: &str| {
-        config.agents.agent_runtimes.iter().any(|(n, e)| e.adapter.map_or(n.as_str(), |a| a.word()) == a)
-    };
-    runtime::ADAPTERS.iter().copied().filter(|a| !used(a)).collect()
-}
-
-fn install_hint(adapter: &str) -> String {
-    let package = match adapter {
-        "claude" => "@anthropic-ai/claude-code",
-        "codex" => "@openai/codex",
-        _ => "opencode-ai",
-    };
-    format!("npm install -g {package}")
+fn not_configured(config: &Config, adapters: Adapters) -> Vec<&'static str> {
+    adapters.names().into_iter().filter(|name| !config.runtimes().any(|r| r.adapter == *name)).collect()
 }

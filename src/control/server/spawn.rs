@@ -50,7 +50,7 @@ impl Plane {
         let chosen =
             config.runtime(spawn.runtime.as_deref(), &launch::lookup).map_err(|e| bad(e.to_string()))?;
         let (runtime, entry) = (chosen.name, chosen.config);
-        let adapter = launch::adapter(chosen.adapter.word())?;
+        let adapter = self.env.launcher.adapter(chosen.adapter)?;
         let mode = spawn.mode.unwrap_or(config.agents.default_mode);
         check_mode(adapter, mode)?;
         let contract = spawn.contract.clone().filter(|c| !c.trim().is_empty());
@@ -60,7 +60,7 @@ impl Plane {
             .map_err(|e| bad(format!("runtime {runtime}: {e}")))?;
         let backend = spawn.backend.clone().unwrap_or_else(|| config.runtime.backend.word().to_owned());
         self.env.launcher.backend(&backend)?;
-        let command = launch::command(runtime, entry)?;
+        let command = launch::command(entry, adapter.default_command())?;
         let own_env = launch::own_env(entry)?;
         let found = self.env.launcher.find(&command, adapter, &own_env).await?;
         let workspace = self.plan_workspace(config, &name, spawn.base.as_deref()).await?;
@@ -166,6 +166,11 @@ impl Plane {
     /// A new agent and its first turn.
     pub(super) async fn spawn(self: &Arc<Self>, spawn: &Spawn) -> Result<Arc<Entry>, Problem> {
         let internal = |text: String| problem(Code::Internal, text);
+        let open = self.open.read().await;
+        if !*open {
+            let text = "the control plane is being ended; any fracta command starts a new one";
+            return Err(problem(Code::Conflict, text));
+        }
         let d = self.decide(spawn).await?;
         let record = AgentRecord {
             name: d.name,

@@ -4,7 +4,7 @@ use super::super::environment::Value;
 use super::super::{Phase, Topology, is_file_name, report};
 use super::origins::scope_of;
 use super::{Bound, Content, FilePlan, Helper, Place, Planner, RESOLVER_PATIENCE, Recipe, Way, binding_word};
-use crate::config::{Adapter, Binding, BindingType, Delivery, Origin, OriginType, Profile, Resolver};
+use crate::config::{Binding, BindingType, Delivery, Origin, OriginType, Profile, Resolver};
 
 /// What Claude reads how long it may keep a key from.
 const TTL: &str = "CLAUDE_CODE_API_KEY_HELPER_TTL_MS";
@@ -57,11 +57,11 @@ impl<'a> Planner<'a> {
 
     fn api_key_helper(&mut self, binding: &Binding, profile: &'a Profile, of: &str) {
         let adapter = self.request.runtime.adapter;
-        if adapter != Adapter::Claude {
+        if adapter != "claude" {
             let text = format!(
                 "{} is Claude's alone, and this runtime's adapter is {}: give the runtime an auth_binding of type bearer_env",
                 binding_word(binding.kind),
-                adapter.word()
+                adapter
             );
             self.problem(text);
         }

@@ -65,7 +65,7 @@ impl Plan {
         });
         Report {
             runtime: self.runtime.clone(),
-            adapter: self.adapter.to_owned(),
+            adapter: self.adapter.clone(),
             backend: self.backend.clone(),
             topology: self.topology,
             profile: self.profile.clone(),

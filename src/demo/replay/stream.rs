@@ -1,59 +1,29 @@
 //! Stream: `codex app-server`, from recordings.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead, Write};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{cwd_in_json, for_prompt, fresh_id, pause};
+use super::{Cli, End, QUEUE, client, cwd_in_json, ended, for_prompt, fresh_id, pause, say};
 use crate::demo::recording::{Dir, Line, Recording};
 
-/// Messages of the client that wait to be read; then the client waits.
-const QUEUE: usize = 64;
-
 pub(super) fn play(chosen: Option<Recording>) -> io::Result<u8> {
-    let (tx, rx) = sync_channel(QUEUE);
-    std::thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
-            let Ok(line) = line else { break };
-            let message = serde_json::from_str::<Value>(&line).unwrap_or(Value::Null);
-            if tx.send(message).is_err() {
-                break;
-            }
-        }
-    });
     let opening = match &chosen {
         Some(r) => r.clone(),
-        None => for_prompt("", false)?,
+        None => for_prompt(Cli::Codex, "", false)?,
     };
     let mut player = Player {
-        client: rx,
+        client: client(),
         chosen,
         opening,
         thread: fresh_id(),
         waiting: VecDeque::new(),
         cwd: cwd_in_json(),
     };
-    match player.serve() {
-        Err(End::Client) | Ok(()) => Ok(0),
-        Err(End::Io(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(0),
-        Err(End::Io(e)) => Err(e),
-    }
-}
-
-/// Why the replay ends.
-enum End {
-    /// The client closed stdin.
-    Client,
-    Io(io::Error),
-}
-
-impl From<io::Error> for End {
-    fn from(e: io::Error) -> Self {
-        End::Io(e)
-    }
+    ended(player.serve())
 }
 
 struct Player {
@@ -120,7 +90,7 @@ impl Player {
         let prompt = message["params"]["input"][0]["text"].as_str().unwrap_or_default().to_owned();
         let recording = match &self.chosen {
             Some(r) => r.clone(),
-            None => for_prompt(&prompt, false)?,
+            None => for_prompt(Cli::Codex, &prompt, false)?,
         };
         let Some(from) = recording.lines.iter().position(|l| is_in(l, "turn/start")) else {
             return self.refuse(message, "turn/start");
@@ -265,7 +235,7 @@ fn alternative(now: &Recording, recorded: &Line, answer: &Value) -> Option<(Reco
     if was == is {
         return None;
     }
-    let other = Recording::embedded(&now.header.scenario.replace(was, is))?;
+    let other = Recording::embedded("codex", &now.header.scenario.replace(was, is))?;
     let at = other.lines.iter().position(|l| l.dir == Dir::In && l.line.contains("\"decision\""))?;
     Some((other, at + 1))
 }
@@ -291,10 +261,4 @@ fn thread_of(lines: &[Line]) -> String {
 fn inside(text: &str) -> String {
     let quoted = Value::from(text).to_string();
     quoted[1..quoted.len() - 1].to_owned()
-}
-
-fn say(line: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
 }

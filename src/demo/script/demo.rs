@@ -16,6 +16,8 @@ pub const SURVEY: &str = "Look around in the repository and say what is there an
 pub const SUMMARY: &str = "Add a `--summary` flag that prints one line for each station. Work from a plan.";
 /// Waits for an approval.
 pub const RELEASE: &str = "Tag the release 0.2.0. Ask before you touch anything outside of the workspace.";
+/// What the recording for any other prompt answers.
+pub const ANYTHING: &str = "What is the state of the work?";
 /// Fails.
 pub const NIGHTLY: &str = "Compare today's readings with the archive on the build server.";
 

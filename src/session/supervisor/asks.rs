@@ -22,6 +22,12 @@ pub(super) enum AfterEnd {
 
 impl Supervisor {
     pub(super) async fn ask(&mut self, ask: Ask) {
+        // The list shows what was open before the restart, so it can be answered before the adapter knows of it.
+        let of_the_turn =
+            matches!(ask, Ask::Answer { .. } | Ask::Abort { .. } | Ask::Say { steer: true, .. });
+        if of_the_turn && self.is_catching_up() && self.early.len() < super::INBOX {
+            return self.early.push(ask);
+        }
         match ask {
             Ask::Say { text, steer, reply } => self.say(text, steer, reply).await,
             Ask::Answer { answer, reply } => {
@@ -33,6 +39,15 @@ impl Supervisor {
             Ask::Shutdown { agents, reply } => self.shut_down(agents, reply).await,
         }
         self.publish();
+    }
+
+    /// What had to wait until the adapter knew again what is open.
+    pub(super) async fn ask_early(&mut self) {
+        if !self.early.is_empty() && !self.is_catching_up() {
+            for ask in std::mem::take(&mut self.early) {
+                self.ask(ask).await;
+            }
+        }
     }
 
     async fn say(&mut self, text: String, steer: bool, reply: Reply<Said>) {
@@ -81,7 +96,7 @@ impl Supervisor {
 
     fn can_steer(&self) -> Result<(), Problem> {
         let name = &self.entry.record.name;
-        if let Some(rt) = crate::runtime::adapter(&self.entry.record.adapter) {
+        if let Ok(rt) = self.env.launcher.adapter(&self.entry.record.adapter) {
             rt.capabilities().steer.map_err(|why| problem(Code::Unsupported, why))?;
         }
         if self.entry.record.mode == crate::runtime::Mode::Batch {

@@ -141,6 +141,8 @@ pub struct Supervisor {
     end: End,
     after: feed::After,
     catch_up: Option<recover::CatchUp>,
+    /// Asked before the adapter knew again what was open: at most [`INBOX`].
+    early: Vec<Ask>,
     after_end: Option<asks::AfterEnd>,
     /// While the journal cannot be written, the process's end is not waited for any longer than this.
     end_by: Option<Instant>,
@@ -201,6 +203,7 @@ impl Supervisor {
             end: End::No,
             after: feed::After::default(),
             catch_up: None,
+            early: Vec::new(),
             after_end: None,
             end_by: None,
             warned: std::collections::BTreeSet::new(),
@@ -218,6 +221,7 @@ impl Supervisor {
             }
         }
         while self.end == End::No {
+            self.ask_early().await;
             self.pump().await;
             self.publish();
             self.step().await;

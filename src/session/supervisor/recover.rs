@@ -222,6 +222,11 @@ impl Supervisor {
         }
     }
 
+    /// The adapter is being fed what an earlier control plane had seen.
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.catch_up.is_some() && self.run.is_some()
+    }
+
     /// The adapter knows again all that was known: settle what was on its way.
     pub(super) async fn caught_up(&mut self) {
         let Some(run) = self.run.as_mut() else { return };

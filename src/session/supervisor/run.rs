@@ -96,7 +96,15 @@ impl Supervisor {
         let token = self.entry.live().state.resume_token.clone();
         let prepared = self.prepare(number, token, message.map(|m| m.1)).await?;
         self.mask = prepared.mask;
-        for text in prepared.warnings {
+        let mut warnings = prepared.warnings;
+        if number > 1 && !prepared.runtime.capabilities().resume {
+            let adapter = prepared.runtime.adapter();
+            let text = format!(
+                "the adapter {adapter} cannot resume: from here on the agent knows nothing of what was before"
+            );
+            warnings.push(text);
+        }
+        for text in warnings {
             if self.warned.insert(text.clone()) {
                 self.state_fact(Body::Warning { text });
             }

@@ -57,13 +57,21 @@ fn open(dir: &Path, path: OsString, args: &[&str]) -> Screen {
     Screen::start(dir, &all, &env(dir, path), 120, 34)
 }
 
-/// What a person does in the first minute.
-fn first_minute(s: &mut Screen) {
+/// What a person does in the first minute. `summary`: the mode of OpenCode's agent.
+fn first_minute(s: &mut Screen, summary: &str) {
+    // Somebody of every runtime; they come when their CLI has told its version, the slowest last.
+    for facts in ["codex·stream", "codex-ask·stream", "codex·batch", "claude·batch", summary] {
+        s.wait_text(facts);
+    }
     s.wait_for(|t| ["explain", "survey", "summary", "release", "nightly"].iter().all(|n| t.contains(n)));
     s.wait_for(|t| t.lines().any(|l| l.contains("explain") && l.contains("running")));
-    // The request stands first and is selected by w.
+    // The request stands before the failure, whoever of them came first.
     s.wait_row(&["release", "approval"]);
+    s.wait_row(&["nightly", "failed"]);
+    s.keys("gw");
+    s.wait_row(&["▌", "nightly"]);
     s.keys("w");
+    s.wait_row(&["▌", "release"]);
     s.wait_row(&["▲ $ git tag", "a approve", "x deny"]);
     s.wait_row(&["▌ $", "git tag"]);
     s.keys("a");
@@ -84,20 +92,21 @@ fn first_minute(s: &mut Screen) {
     s.keys("h");
     s.wait_text("enter open");
     s.keys("\x1b");
-    s.wait_text("summary");
+    // All are in the list again: a key that came together with esc would be another key.
+    s.wait_row(&["nightly", "failed"]);
     s.command("spawn mine Look at the parser");
     s.wait_for(|t| t.lines().any(|l| l.contains("mine") && l.contains("idle")));
 }
 
 #[test]
-fn the_demo_with_the_real_codex() {
-    if require_cli("codex").is_none() {
+fn the_demo_with_the_real_clis() {
+    if ["codex", "claude", "opencode"].iter().any(|cli| require_cli(cli).is_none()) {
         return;
     }
     let dir = tempfile::Builder::new().prefix("d-").tempdir().unwrap();
     let mut s = open(dir.path(), clis_path(), &[]);
-    s.wait_text("demo: the real codex and a scripted model, no account");
-    first_minute(&mut s);
+    s.wait_text("demo: the real codex, claude, opencode and a scripted model, no account");
+    first_minute(&mut s, "opencode·stream");
     s.keys("q");
     let (ok, raw) = s.finish();
     assert!(ok);
@@ -112,7 +121,7 @@ fn the_demo_without_any_cli() {
     let mut s = open(dir.path(), bare_path(tools.path()), &[]);
     let text = s.wait_text("recorded");
     assert!(text.contains("npm i -g @openai/codex"), "{text}");
-    first_minute(&mut s);
+    first_minute(&mut s, "opencode·batch");
     s.keys("r");
     s.wait_row(&["codex", "(default)"]);
     s.keys("\x1b");

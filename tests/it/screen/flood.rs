@@ -11,7 +11,7 @@ use crate::plane_support::{FRACTA, Plane, Setup};
 /// A recording of the real Codex with its streamed text exchanged for `text`, a piece a line, all of
 /// it at once.
 fn flood(pieces: &[String]) -> String {
-    let (_, text) = EMBEDDED.iter().find(|(n, _)| *n == "demo-explain").unwrap();
+    let text = EMBEDDED.iter().find(|e| e.scenario == "demo-explain").unwrap().text;
     let (header, _) = text.split_once('\n').unwrap();
     let recording = Recording::parse(text).unwrap();
     let whole: String = pieces.concat();

@@ -6,6 +6,7 @@ mod escapes;
 mod flood;
 mod hostile_real_cli;
 mod idle_real_cli;
+mod inbox_real_cli;
 mod loss_real_cli;
 pub mod pty;
 mod restore_real_cli;

@@ -93,6 +93,8 @@ pub struct Card {
     pub body: Body,
     pub progress: Progress,
     pub fold: Fold,
+    /// It came after what a person has seen of the session.
+    pub fresh: bool,
     /// Number of the event that made it.
     pub seq: u64,
     pub turn: Option<String>,
@@ -146,7 +148,7 @@ impl Card {
             Kind::Plan { plan, .. } => plan
                 .steps
                 .iter()
-                .map(|s| format!("{} {}", super::render::tick(s.status), s.text))
+                .map(|s| format!("{} {}", super::words::tick(s.status), s.text))
                 .collect::<Vec<_>>()
                 .join("\n"),
             Kind::TurnEnd { error: Some(e), .. } => e.clone(),

@@ -40,6 +40,7 @@ impl Transcript {
         let limit = self.first_seq.unwrap_or(u64::MAX);
         let mut page = Transcript::new(&self.theme);
         page.all = self.all;
+        page.seen = self.seen;
         let mut last = 0;
         for event in earlier.iter().filter(|e| e.seq < limit) {
             if event.seq > last {
@@ -343,7 +344,7 @@ impl Transcript {
                         a.what = exact(what);
                         a.command = command.as_deref().map(exact);
                         a.cwd = cwd.as_deref().map(exact);
-                        a.questions = questions.as_ref().map(|q| exact(&super::render::questions(q)));
+                        a.questions = questions.as_ref().map(|q| exact(&super::words::questions(q)));
                     }
                     c.body.replace(diff.as_deref().unwrap_or_default());
                     c.began = Some(e.ts);
@@ -425,6 +426,7 @@ impl Transcript {
             body: Body::new(mode),
             progress: Progress::Running,
             fold: Fold::Auto,
+            fresh: e.seq > self.seen,
             seq: e.seq,
             turn: e.turn.clone(),
             began: starts.then_some(e.ts),

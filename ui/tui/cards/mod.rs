@@ -13,6 +13,7 @@ mod fold;
 mod markdown;
 mod render;
 mod scroll;
+mod words;
 mod wrap;
 
 #[cfg(test)]
@@ -39,6 +40,8 @@ pub struct Transcript {
     bytes: usize,
     first_seq: Option<u64>,
     last_seq: u64,
+    /// Number of the last event that a person had seen when the window was made.
+    seen: u64,
     /// Folder of the last command.
     cwd: Option<String>,
     newest_plan: Option<i64>,
@@ -76,6 +79,7 @@ impl Transcript {
             bytes: 0,
             first_seq: None,
             last_seq: 0,
+            seen: u64::MAX,
             cwd: None,
             newest_plan: None,
             turn_usage: None,
@@ -92,6 +96,12 @@ impl Transcript {
             #[cfg(test)]
             work: std::cell::Cell::new(0),
         }
+    }
+
+    /// Warnings after event `seq` are shown, also those that come again with every session.
+    pub fn unseen_after(mut self, seq: u64) -> Self {
+        self.seen = seq;
+        self
     }
 
     /// Number of the first event that the window still tells; what is before can be fetched.

@@ -304,11 +304,12 @@ impl Transcript {
     }
 
     /// Selects a pending or answered approval by the runtime's id and brings it onto the screen.
-    pub fn focus_approval(&mut self, id: &str) {
+    pub fn focus_approval(&mut self, id: &str) -> bool {
         let is = |c: &Card| matches!(&c.kind, super::Kind::Approval(a) if a.id == id);
-        let Some(index) = self.cards.iter().rposition(is) else { return };
+        let Some(index) = self.cards.iter().rposition(is) else { return false };
         let serial = self.serial(index);
         self.selected = Some(serial);
         self.reveal(serial);
+        true
     }
 }

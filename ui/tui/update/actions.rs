@@ -5,7 +5,7 @@ use fracta::event::Decision;
 use fracta::session::state::State;
 
 use crate::tui::keymap::Action;
-use crate::tui::model::{Focus, Level, Model, Route};
+use crate::tui::model::{Focus, Level, Model, Route, Stream};
 use crate::tui::msg::Effect;
 use crate::tui::overlay::{Confirm, Form, Overlay, Pager};
 use crate::tui::prompt::{Kind, Prompt};
@@ -36,6 +36,7 @@ pub fn action(model: &mut Model, action: Action) -> Vec<Effect> {
             model.overlay = Some(Overlay::Runtimes(0));
             vec![Effect::Runtimes]
         }
+        Inbox => super::inbox::open(model),
         Copy => copy(model),
         Filter => {
             let before = model.list.filter().to_owned();
@@ -87,6 +88,8 @@ fn movement(model: &mut Model, action: Action) -> Vec<Effect> {
             Action::Top => model.list.step(isize::MIN),
             _ => model.list.step(isize::MAX),
         }
+    } else if unread(model) {
+        not_yet(model);
     } else if let Some(s) = model.shown_mut() {
         match action {
             Action::Down => s.transcript.scroll(1),
@@ -100,7 +103,19 @@ fn movement(model: &mut Model, action: Action) -> Vec<Effect> {
     vec![]
 }
 
+/// Nothing of the shown session is there yet.
+fn unread(model: &Model) -> bool {
+    model.shown().is_none_or(|s| s.stream == Stream::Loading && s.transcript.last_seq() == 0)
+}
+
+fn not_yet(model: &mut Model) {
+    model.note(Level::Info, "the session is still being read; press it again in a moment");
+}
+
 fn card(model: &mut Model, action: Action) -> Vec<Effect> {
+    if unread(model) {
+        not_yet(model);
+    }
     if let Some(s) = model.shown_mut() {
         match action {
             Action::CardNext => s.transcript.select_next(),
@@ -199,6 +214,10 @@ fn copy(model: &mut Model) -> Vec<Effect> {
             let lines = text.lines().count();
             model.note(Level::Info, format!("sent to the terminal's clipboard ({lines} lines)"));
             vec![Effect::Copy(text)]
+        }
+        None if unread(model) => {
+            not_yet(model);
+            vec![]
         }
         None => {
             model.note(Level::Info, "there is no card to copy");

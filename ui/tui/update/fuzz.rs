@@ -14,7 +14,7 @@ use crate::tui::view;
 fn any_key() -> impl Strategy<Value = Msg> {
     let code = prop_oneof![
         any::<char>().prop_map(KeyCode::Char),
-        proptest::sample::select("jkgGhlixanrsdmwyzo:/?q ]['y".chars().collect::<Vec<_>>())
+        proptest::sample::select("jkgGhlixanrsdmwyzoA12:/?q ]['y".chars().collect::<Vec<_>>())
             .prop_map(KeyCode::Char),
         proptest::sample::select(vec![
             KeyCode::Enter,

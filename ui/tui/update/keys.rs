@@ -7,7 +7,7 @@ use super::{actions, command};
 use crate::tui::keymap::{Action, Key, Scope};
 use crate::tui::model::{Focus, Level, Model};
 use crate::tui::msg::Effect;
-use crate::tui::overlay::{Confirm, Field, Form, Overlay, TIERS};
+use crate::tui::overlay::{BACKENDS, Confirm, Field, Form, Overlay, TIERS};
 use crate::tui::prompt::{Kind, Prompt};
 use fracta::runtime::Mode;
 
@@ -102,6 +102,7 @@ pub fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
         Some(Overlay::Spawn(form)) => match form.field {
             Field::Name => drop(form.name.insert_str(one_line().trim())),
             Field::Model => drop(form.model.insert_str(one_line().trim())),
+            Field::Base => drop(form.base.insert_str(one_line().trim())),
             Field::Contract => drop(form.contract.insert_str(&clean)),
             _ => {}
         },
@@ -217,6 +218,7 @@ fn overlay(model: &mut Model, key: Key, event: KeyEvent) -> Vec<Effect> {
     match &mut model.overlay {
         Some(Overlay::Spawn(_)) => form(model, key, event),
         Some(Overlay::Confirm(_)) => confirmed(model, key),
+        Some(Overlay::Inbox(_)) => super::inbox::key(model, key),
         _ => pager(model, key),
     }
 }
@@ -314,6 +316,8 @@ fn field(f: &mut Form, key: Key, event: KeyEvent, runtimes: usize) {
             f.tier = cycle(f.tier, TIERS.len());
         }
         Field::Model => edit(&mut f.model, key, event),
+        Field::Base => edit(&mut f.base, key, event),
+        Field::Backend => f.backend = cycle(f.backend, BACKENDS.len()),
         Field::Contract if key.code == KeyCode::Enter => f.contract.insert_newline(),
         Field::Contract => edit(&mut f.contract, key, event),
         Field::Start => {}

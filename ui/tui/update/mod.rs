@@ -6,6 +6,7 @@ pub use command::COMMANDS;
 mod data;
 #[cfg(test)]
 mod fuzz;
+mod inbox;
 mod keys;
 mod results;
 #[cfg(test)]
@@ -71,6 +72,12 @@ fn settle(model: &mut Model, effects: &mut Vec<Effect>) {
     }
     if model.current.is_none() {
         model.streaming = None;
+    }
+    if let Some((session, id)) = model.wanted.take() {
+        // Kept until the card is there, or another session is.
+        let here = model.current.as_ref() == Some(&session);
+        let found = model.shown_mut().is_some_and(|s| s.id == session && s.transcript.focus_approval(&id));
+        model.wanted = (here && !found).then_some((session, id));
     }
     let looked_at = model.shows_session() && model.looked_at && model.overlay.is_none();
     if looked_at && let Some(s) = model.shown_mut() {

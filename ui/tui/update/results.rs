@@ -11,7 +11,8 @@ pub fn result(model: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Said { name, session, text, steer, result } => said(model, &name, &session, text, steer, result),
         Msg::Answered { name, decision, result } => match result {
-            Ok(_) => {
+            Ok(answered) => {
+                super::inbox::answered(model, &name, &answered.approval, decision);
                 let word = if decision == Decision::Approved { "approved" } else { "denied" };
                 model.note(Level::Good, format!("{name}: {word}"));
             }
@@ -116,7 +117,9 @@ fn diff(model: &mut Model, name: &str, result: Result<fracta::control::wire::Dif
 }
 
 fn spawned(model: &mut Model, name: &str, result: Result<Box<fracta::control::wire::Agent>, Failure>) {
+    let unasked = model.unasked.iter().position(|n| n == name).map(|at| model.unasked.swap_remove(at));
     match result {
+        Ok(agent) if unasked.is_some() => drop(model.list.put(*agent)),
         Ok(agent) => {
             if matches!(model.overlay, Some(Overlay::Spawn(_))) {
                 model.overlay = None;

@@ -38,7 +38,7 @@ pub fn with(agents: Vec<fracta::control::wire::Agent>) -> Model {
     m
 }
 
-fn press(m: &mut Model, keys: &[&str]) -> Vec<Effect> {
+pub fn press(m: &mut Model, keys: &[&str]) -> Vec<Effect> {
     let mut out = vec![];
     for k in keys {
         let key = Key::parse(k).unwrap_or_else(|| panic!("{k}"));
@@ -53,15 +53,15 @@ fn type_text(m: &mut Model, text: &str) -> Vec<Effect> {
         .collect()
 }
 
-fn selected(m: &Model) -> &str {
+pub fn selected(m: &Model) -> &str {
     m.list.selected().map_or("", |a| a.name.as_str())
 }
 
-fn note(m: &Model) -> &str {
+pub fn note(m: &Model) -> &str {
     m.note.as_ref().map_or("", |n| n.text.as_str())
 }
 
-fn failure(code: Code, text: &str) -> Failure {
+pub fn failure(code: Code, text: &str) -> Failure {
     Failure { code: Some(code), text: text.to_owned() }
 }
 
@@ -387,12 +387,15 @@ fn the_form_starts_an_agent_or_says_why_not() {
     press(&mut m, &["enter"]);
     type_text(&mut m, "q");
     press(&mut m, &["tab"]);
+    type_text(&mut m, "trunk");
+    press(&mut m, &["tab", "right", "tab"]);
     let e = press(&mut m, &["enter", "enter"]);
     let [Effect::Spawn(s)] = &e[..] else { panic!("{e:?}") };
     assert_eq!(
         (s.name.as_str(), s.runtime.as_deref(), s.mode),
         ("fix-it", Some("claude"), Some(Mode::Stream))
     );
+    assert_eq!((s.base.as_deref(), s.backend.as_deref()), (Some("trunk"), Some("local")));
     assert_eq!(s.tier, Some(fracta::control::wire::Tier::Heavy));
     assert_eq!(s.contract.as_deref(), Some("line one\nq"));
     update(&mut m, Msg::Spawned { name: "fix-it".into(), result: Err(failure(Code::Conflict, "taken")) });

@@ -143,6 +143,18 @@ fn unquoted(word: &str) -> Option<String> {
     (!out.trim().is_empty()).then_some(out)
 }
 
+/// Steps of a turn against their limit, as a bar and in figures. 0: no limit.
+pub fn gauge(n: u32, limit: u32) -> String {
+    const CELLS: u32 = 5;
+    if limit == 0 {
+        return format!("step {n}");
+    }
+    // The last cell fills with the last step only.
+    let full = if n >= limit { CELLS } else { (n.saturating_mul(CELLS) / limit).min(CELLS - 1) };
+    let bar: String = (0..CELLS).map(|i| if i < full { '▰' } else { '▱' }).collect();
+    format!("{bar} {n}/{limit}")
+}
+
 /// A number of tokens in at most five columns.
 pub fn tokens(n: u64) -> String {
     match n {
@@ -191,6 +203,19 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrap("a\nb", 9), ["a", "b"]);
+    }
+
+    #[test]
+    fn the_gauge_is_full_at_the_limit_only() {
+        for (n, limit, bar) in [
+            (0, 20, "▱▱▱▱▱ 0/20"),
+            (5, 20, "▰▱▱▱▱ 5/20"),
+            (19, 20, "▰▰▰▰▱ 19/20"),
+            (21, 20, "▰▰▰▰▰ 21/20"),
+            (3, 0, "step 3"),
+        ] {
+            assert_eq!(gauge(n, limit), bar);
+        }
     }
 
     #[test]

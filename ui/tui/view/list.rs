@@ -8,7 +8,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-use super::line::{fit, put_at, tokens, unwrapped, width};
+use super::line::{fit, gauge, put_at, tokens, unwrapped, width};
+use crate::tui::keymap::Action;
 use crate::tui::list::{Group, Row};
 use crate::tui::model::{Focus, Link, Model};
 use crate::tui::theme::Theme;
@@ -164,7 +165,13 @@ fn heading(model: &Model, group: Group, n: usize, area: Rect, buf: &mut Buffer) 
     let style = if group == Group::NeedsYou { t.approval } else { t.dim };
     let y = area.height.saturating_sub(1);
     let x = put_at(buf, area, 1, y, group.title(), style) + 1;
-    put_at(buf, area, x, y, &n.to_string(), t.dim);
+    let x = put_at(buf, area, x, y, &n.to_string(), t.dim) + 2;
+    let requests = model.list.requests();
+    if group == Group::NeedsYou && requests > 0 {
+        let verb = if requests == 1 { "request waits" } else { "requests wait" };
+        let key = model.keys.key_of(Action::Inbox);
+        put_at(buf, area, x, y, &format!("{requests} {verb} · {key}"), t.dim);
+    }
 }
 
 fn empty(model: &Model, area: Rect, buf: &mut Buffer) {
@@ -195,6 +202,11 @@ fn since(model: &Model, agent: &Agent) -> String {
 fn used(agent: &Agent) -> String {
     let n = agent.usage.input_tokens.saturating_add(agent.usage.output_tokens);
     if n == 0 { String::new() } else { tokens(n) }
+}
+
+/// Steps of the turn that runs, where the runtime tells them.
+fn steps(agent: &Agent) -> Option<(u32, u32)> {
+    agent.step.filter(|_| agent.state.in_turn())
 }
 
 /// What the agent does, or why it stands.
@@ -236,6 +248,11 @@ fn one_line(model: &Model, agent: &Agent, area: Rect, buf: &mut Buffer) {
         x += 12;
     }
     x = unread(model, agent, area, x, 0, buf);
+    if let Some((n, limit)) = steps(agent)
+        && w > x + 16
+    {
+        x = put_at(buf, area, x, 0, &gauge(n, limit), t.gauge(n, limit)) + 2;
+    }
     let room = usize::from(w.saturating_sub(x + 1));
     if room > 3 {
         let style = if Group::of(agent) == Group::NeedsYou { t.text } else { t.dim };
@@ -285,14 +302,18 @@ fn block(model: &Model, agent: &Agent, area: Rect, buf: &mut Buffer) {
             facts.push_str(&f);
         }
     }
+    let mut left = 3;
+    if let Some((n, limit)) = steps(agent) {
+        left = put_at(buf, area, left, 1, &gauge(n, limit), t.gauge(n, limit)) + 2;
+    }
     let room = usize::from(w.saturating_sub(4));
     let style = if Group::of(agent) == Group::NeedsYou { t.text } else { t.dim };
     if area.height > 2 {
-        put_at(buf, area, 3, 1, &fit(&facts, room), t.dim);
+        put_at(buf, area, left, 1, &fit(&facts, (room + 3).saturating_sub(usize::from(left))), t.dim);
         put_at(buf, area, 3, 2, &fit(&doing(agent), room), style);
         return;
     }
-    let x = put_at(buf, area, 3, 1, &fit(&facts, room.min(34)), t.dim);
+    let x = put_at(buf, area, left, 1, &fit(&facts, room.min(34)), t.dim);
     let room = usize::from(w.saturating_sub(x + 3));
     if room > 4 {
         put_at(buf, area, x + 2, 1, &fit(&doing(agent), room), style);

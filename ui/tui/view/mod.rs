@@ -2,6 +2,7 @@
 //! costs what is visible.
 
 mod help;
+mod inbox;
 mod input;
 mod line;
 mod list;

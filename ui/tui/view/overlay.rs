@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 
 use super::line::{fit, put, put_at, put_right, wrap};
-use super::{help, spawn};
+use super::{help, inbox, spawn};
 use crate::tui::model::Model;
 use crate::tui::overlay::{Confirm, Overlay, Pager};
 use crate::tui::theme::Theme;
@@ -27,6 +27,7 @@ fn inside(body: Rect) -> Rect {
 pub fn layout(model: &mut Model, body: Rect) {
     let area = inside(body);
     let rows = usize::from(area.height);
+    inbox::layout(model, area.width, area.height);
     let total = match &model.overlay {
         Some(Overlay::Help(_)) => help::length(model),
         Some(Overlay::Runtimes(_)) => runtime_lines(model, area.width).len(),
@@ -64,6 +65,13 @@ pub fn draw(model: &Model, body: Rect, buf: &mut Buffer) -> Option<Position> {
             {
                 put_at(buf, area, 0, y, &text, style);
             }
+            None
+        }
+        Overlay::Inbox(i) => {
+            let n = model.list.requests();
+            let title_text = if n == 1 { "1 request waits".to_owned() } else { format!("{n} requests wait") };
+            heading(title, &title_text, &inbox::hint(model), t, buf);
+            inbox::draw(model, i, area, buf);
             None
         }
         Overlay::Diff(p) => {
@@ -224,6 +232,13 @@ fn runtime(r: &Runtime, t: &Theme, columns: usize, out: &mut Vec<(String, Style)
     if !tiers.is_empty() {
         out.push((fit(&format!("  tiers {}", tiers.join(", ")), columns), t.text));
     }
+    let permissions: Vec<String> = r.permissions.iter().map(|(m, p)| format!("{m} {}", p.word())).collect();
+    let login =
+        r.auth_profile.as_deref().map_or("the CLI's own login".to_owned(), |p| format!("profile {p}"));
+    out.push((
+        fit(&format!("  permissions {}  ·  credentials {login}", permissions.join(", ")), columns),
+        t.text,
+    ));
     match &r.capabilities {
         None => out.push((format!("  this build has no adapter {:?}", r.adapter), t.error)),
         Some(c) => {

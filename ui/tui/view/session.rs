@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
-use super::line::{fit, put, put_at, put_right, tokens, unwrapped, width};
+use super::line::{fit, gauge, put, put_at, put_right, tokens, unwrapped, width};
 use super::{input, list};
 use crate::tui::keymap::Action;
 use crate::tui::model::{Focus, Model, Stream};
@@ -90,12 +90,15 @@ fn heading(model: &Model, area: Rect, buf: &mut Buffer) {
         facts.push(format!("{} in {} out", tokens(u.input_tokens), tokens(u.output_tokens)));
     }
     facts.extend(u.cost_usd.map(|c| format!("${c:.2}")));
-    facts.extend(agent.step.map(|(n, limit)| format!("step {n}/{limit}")));
     if agent.queued_messages > 0 {
         facts.push(format!("{} queued", agent.queued_messages));
     }
     let text = facts.join("  ");
-    put_at(buf, area, 3, 1, &fit(&text, usize::from(area.width.saturating_sub(4))), t.dim);
+    let mut x = 3;
+    if let Some((n, limit)) = agent.step {
+        x = put_at(buf, area, x, 1, &gauge(n, limit), t.gauge(n, limit)) + 2;
+    }
+    put_at(buf, area, x, 1, &fit(&text, usize::from(area.width.saturating_sub(x + 1))), t.dim);
 }
 
 fn transcript(model: &Model, area: Rect, buf: &mut Buffer) {

@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 use super::input::text_area;
 use super::line::{fit, put_at, wrap};
 use crate::tui::model::Model;
-use crate::tui::overlay::{Field, Form, TIERS};
+use crate::tui::overlay::{BACKENDS, Field, Form, TIERS};
 
 /// Column where the values begin.
 const VALUES: u16 = 11;
@@ -14,13 +14,14 @@ const VALUES: u16 = 11;
 pub fn draw(model: &Model, f: &Form, area: Rect, buf: &mut Buffer) -> Option<Position> {
     let t = &model.theme;
     // One row a field; the contract takes what is left, up to ten.
-    let contract = area.height.saturating_sub(8).clamp(1, 10);
+    let contract = area.height.saturating_sub(10).clamp(1, 10);
     let mut cursor = None;
     let mut y = 0;
     for field in Field::ALL {
         let height = if field == Field::Contract { contract } else { 1 };
         // On small screens the focused field is always shown: rows above it make room.
-        let skip = area.height < 8 && Field::ALL.iter().position(|x| *x == field) < focused(f, area.height);
+        let skip = usize::from(area.height) < Field::ALL.len()
+            && Field::ALL.iter().position(|x| *x == field) < focused(f, area.height);
         if skip {
             continue;
         }
@@ -29,7 +30,7 @@ pub fn draw(model: &Model, f: &Form, area: Rect, buf: &mut Buffer) -> Option<Pos
         }
         let place = Rect { y: area.y + y, height: height.min(area.height - y), ..area };
         cursor = row(model, f, field, place, buf).or(cursor);
-        y += height + u16::from(field == Field::Contract && area.height > 9);
+        y += height + u16::from(field == Field::Contract && area.height > 11);
     }
     if let Some(problem) = &f.problem {
         for (i, text) in (y..area.height).zip(wrap(problem, usize::from(area.width))) {
@@ -59,6 +60,8 @@ fn row(model: &Model, f: &Form, field: Field, area: Rect, buf: &mut Buffer) -> O
         Field::Mode => "mode",
         Field::Model => "model",
         Field::Contract => "contract",
+        Field::Base => "base",
+        Field::Backend => "backend",
         Field::Start => "",
     };
     put_at(buf, area, 2, 0, label, if on { t.strong } else { t.dim });
@@ -88,6 +91,12 @@ fn row(model: &Model, f: &Form, field: Field, area: Rect, buf: &mut Buffer) -> O
         }
         Field::Model => return entry(&f.model, "", on, model, values, buf),
         Field::Contract => return entry(&f.contract, "what the agent is to do", on, model, values, buf),
+        Field::Base => return entry(&f.base, "as fracta.yaml says; or a branch", on, model, values, buf),
+        Field::Backend => match BACKENDS[f.backend % BACKENDS.len()] {
+            None => choice("default", "as fracta.yaml says"),
+            Some("local") => choice("local", "a process on this machine"),
+            Some(other) => choice(other, "a pod in the cluster"),
+        },
         Field::Start => {
             put_at(buf, values, 0, 0, " Start ", if on { t.selection } else { t.dim });
         }
@@ -114,12 +123,20 @@ fn entry(
 /// The chosen runtime and what is worth knowing of it.
 fn runtime(model: &Model, f: &Form) -> (String, String) {
     let Some(runtimes) = &model.runtimes else { return ("default".to_owned(), "asking…".to_owned()) };
-    match f.runtime.checked_sub(1).and_then(|i| runtimes.get(i)) {
-        None => {
-            let name = runtimes.iter().find(|r| r.default).map(|r| r.name.clone()).unwrap_or_default();
-            ("default".to_owned(), name)
-        }
-        Some(r) if r.path.is_none() => (r.name.clone(), format!("not installed: {}", r.install)),
-        Some(r) => (r.name.clone(), r.version.clone().unwrap_or_default()),
+    let Some(r) = f.chosen(runtimes) else { return ("default".to_owned(), String::new()) };
+    let open = f.runtime == 0;
+    let name = if open { "default".to_owned() } else { r.name.clone() };
+    let mut facts = if open { vec![r.name.clone()] } else { vec![] };
+    if r.path.is_none() {
+        facts.push(format!("not installed: {}", r.install));
+        return (name, facts.join("  "));
     }
+    facts.extend(r.version.clone());
+    if let Some(c) = &r.capabilities {
+        let steer = if c.steer.is_ok() { "steers" } else { "no steering: messages are queued" };
+        facts.push(steer.to_owned());
+        facts.extend((!c.approvals).then(|| "no approvals".to_owned()));
+    }
+    facts.extend((!r.warnings.is_empty()).then(|| format!("! {}", r.warnings.join("; "))));
+    (name, facts.join(" · "))
 }

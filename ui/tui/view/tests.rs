@@ -148,6 +148,39 @@ fn help_says_why_a_key_does_nothing() {
 }
 
 #[test]
+fn the_list_of_requests() {
+    let mut m = fleet(80, 24);
+    let mut a = asking(agent("patcher", State::Waiting), "p1", "");
+    a.pending_approvals[0].command = None;
+    a.pending_approvals[0].diff =
+        Some("--- a/x\n+++ b/x\n@@ -1 +1,20 @@\n-old\n".to_owned() + &"+new\n".repeat(20));
+    update(&mut m, Msg::Watch(Watch::Agent { agent: Box::new(a) }));
+    press(&mut m, &["A"]);
+    insta::assert_snapshot!("requests_80x24", text(&mut m));
+    press(&mut m, &["j"]);
+    let t = text(&mut m);
+    assert!(t.contains("+new") && t.contains("more rows: enter opens all of it"), "{t}");
+    update(&mut m, Msg::Watch(Watch::Agent { agent: Box::new(agent("patcher", State::Running)) }));
+    assert!(text(&mut m).contains("waits no more"));
+}
+
+#[test]
+fn steps_are_a_gauge_while_the_turn_runs() {
+    for w in [80, 120, 200] {
+        let mut a = agent("stepper", State::Running);
+        a.step = Some((15, 20));
+        let mut m = fleet(w, 30);
+        update(&mut m, Msg::Watch(Watch::Agent { agent: Box::new(a.clone()) }));
+        assert!(text(&mut m).contains("▰▰▰▱▱ 15/20"), "{}", text(&mut m));
+        a.state = State::Idle;
+        update(&mut m, Msg::Watch(Watch::Agent { agent: Box::new(a) }));
+        let t = text(&mut m);
+        let row = t.lines().find(|l| l.contains("stepper")).unwrap();
+        assert!(!row.contains("15/20"), "{row}");
+    }
+}
+
+#[test]
 fn mono_has_no_colour_and_the_selection_can_still_be_seen() {
     let mut m = fleet(120, 30);
     m.theme = Theme::mono();
@@ -159,7 +192,9 @@ fn mono_has_no_colour_and_the_selection_can_still_be_seen() {
 
 #[test]
 fn every_size_and_overlay_draws() {
-    for keys in [&[][..], &["enter"], &["i"], &["?"], &["s"], &["r"], &["d"], &["ctrl-k"], &[":"], &["/"]] {
+    for keys in
+        [&[][..], &["enter"], &["i"], &["?"], &["s"], &["r"], &["d"], &["ctrl-k"], &["A"], &[":"], &["/"]]
+    {
         let mut m = fleet(80, 24);
         press(&mut m, keys);
         for (w, h) in

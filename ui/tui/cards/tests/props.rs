@@ -121,7 +121,7 @@ proptest! {
                 Act::FoldAll => t.toggle_all(),
                 Act::Home => t.scroll_home(),
                 Act::Follow => t.follow(),
-                Act::Ask => t.focus_approval("a"),
+                Act::Ask => drop(t.focus_approval("a")),
             }
             t.layout(w, h);
             check(&t, w, h);
