@@ -218,6 +218,7 @@ pub struct Runtime {
     pub model_tiers: std::collections::BTreeMap<String, String>,
     pub auth_profile: Option<String>,
     /// Which credential the CLI would use, in one line and without its value.
+    #[serde(default)]
     pub credential: String,
     /// Who answers its requests, for each mode it is run in: `ask` or `auto`.
     #[serde(default)]

@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Topology;
 use super::environment::{Environment, KeyRef, Value};
+use super::mask::SHORTEST;
 use super::plan::reporting::{doubts, evaluate, failures, refusal};
 use super::plan::{Content, Helper, Plan};
 use super::prepare::Prepared;
@@ -105,12 +106,14 @@ fn file_is_there(plan: &Plan, prepared: &Prepared, variable: &str) -> bool {
     })
 }
 
-/// By the names of origins first, then by those of variables.
+/// By the names of origins first, then by those of variables. What only sounds like a secret and is too short for
+/// one (`off`, nothing at all) is left out.
 fn known(env: &Environment, prepared: &Prepared) -> Vec<(String, SecretString)> {
     let mut all: Vec<(String, SecretString)> =
         prepared.values().map(|(name, value)| (name.to_owned(), value.clone())).collect();
     for (name, variable) in env.iter() {
         if let Value::Secret(value) = &variable.value
+            && value.expose_secret().len() >= SHORTEST
             && !all.iter().any(|(_, v)| v.expose_secret() == value.expose_secret())
         {
             all.push((name.to_string_lossy().into_owned(), value.clone()));

@@ -110,7 +110,7 @@ impl Check<'_, '_> {
             ));
         }
         if let Some(text) = request.method.as_ref().filter(|t| !t.has_variables())
-            && !(text.raw().bytes().all(|b| b.is_ascii_uppercase()) && !text.raw().is_empty())
+            && (text.raw().is_empty() || !text.raw().bytes().all(|b| b.is_ascii_uppercase()))
         {
             let message = format!("{} is no HTTP method", quote(text.raw()));
             self.text_error(text, message, Some("like GET or POST".to_owned()));

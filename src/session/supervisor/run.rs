@@ -53,15 +53,17 @@ pub(super) enum Ending {
 }
 
 /// Why there is no process.
-pub(super) struct NotStarted {
-    pub why: String,
-    /// Failed, or stopped by who did not want it any more.
-    pub state: State,
+pub(super) enum NotStarted {
+    Failed(String),
+    /// Nobody wants it any more.
+    Stopped(&'static str),
+    /// The control plane ends: the next one starts it.
+    Later,
 }
 
 impl From<String> for NotStarted {
     fn from(why: String) -> Self {
-        Self { why, state: State::Failed }
+        Self::Failed(why)
     }
 }
 
@@ -146,7 +148,6 @@ impl Supervisor {
         token: Option<String>,
         prompt: Option<&str>,
     ) -> Result<Prepared, NotStarted> {
-        let stopped = |why: &str| Err(NotStarted { why: why.to_owned(), state: State::Stopped });
         let (env, entry) = (Arc::clone(&self.env), Arc::clone(&self.entry));
         let mut preparing = std::pin::pin!(env.launcher.prepare(&entry, number, token, prompt));
         loop {
@@ -158,16 +159,22 @@ impl Supervisor {
                     Some(Ask::Abort { reply }) => {
                         // With the end of the start it is done.
                         let _ = reply.send(Ok(()));
-                        return stopped("aborted by a person before it began");
+                        return Err(NotStarted::Stopped("aborted by a person before it began"));
                     }
                     Some(ask) => {
-                        let ends = matches!(ask, Ask::Kill { .. } | Ask::Shutdown { .. });
+                        let end = match &ask {
+                            Ask::Kill { .. } | Ask::Shutdown { agents: true, .. } => {
+                                Some(NotStarted::Stopped("ended before it began"))
+                            }
+                            Ask::Shutdown { agents: false, .. } => Some(NotStarted::Later),
+                            Ask::Say { .. } | Ask::Answer { .. } | Ask::Abort { .. } => None,
+                        };
                         self.postponed.push_back(ask);
-                        if ends {
-                            return stopped("ended before it began");
+                        if let Some(end) = end {
+                            return Err(end);
                         }
                     }
-                    None => return stopped("the control plane ended before it began"),
+                    None => return Err(NotStarted::Later),
                 },
             }
         }
@@ -287,7 +294,11 @@ impl Supervisor {
 
     /// Reports that a process could not be started; the turn's message is refused.
     pub(super) async fn start_failed(&mut self, message: Option<super::Message>, not: NotStarted) {
-        let NotStarted { why, state } = not;
+        let (why, state) = match not {
+            NotStarted::Failed(why) => (why, State::Failed),
+            NotStarted::Stopped(why) => (why.to_owned(), State::Stopped),
+            NotStarted::Later => return self.start_later(message).await,
+        };
         tracing::warn!(agent = %self.entry.record.name, reason = why, "cannot start");
         self.place = Place::None;
         crate::session::settings::remove(&self.entry.dir);
@@ -296,6 +307,22 @@ impl Supervisor {
         }
         self.state_fact(Body::SessionEnded { state, reason: Some(why) });
         self.reject_queue("the agent cannot be started").await;
+    }
+
+    /// Leaves a start to the next control plane: the message waits as it did.
+    async fn start_later(&mut self, message: Option<super::Message>) {
+        self.place = Place::None;
+        let Some(mut message) = message else { return };
+        match self.env.store.set_message(&message.record.id, MessageStatus::Queued).await {
+            Ok(()) => {
+                message.record.status = MessageStatus::Queued;
+                self.queue.push_front(message);
+            }
+            Err(e) => {
+                let why = format!("the control plane ended before it began, and cannot write that down: {e}");
+                self.settle(message, None, Delivery::Rejected, Some(why)).await;
+            }
+        }
     }
 
     /// The reason for refusing what needs a running turn.

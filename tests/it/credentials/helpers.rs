@@ -77,6 +77,20 @@ async fn abort_and_kill_do_not_wait_for_a_helper() {
     );
     let list = w.plane.json(&["list", "--all"]).await;
     assert_eq!(list.as_array().unwrap().iter().filter(|a| a["killed"] == true).count(), 1, "{list}");
-    // And the control plane ends while one hangs.
-    w.plane.run(&["say", "by-abort", "again"]).await.ok();
+}
+
+/// The control plane ends while a helper hangs; the next one starts what was to be started.
+#[tokio::test]
+async fn a_start_that_is_cut_off_is_made_up_for() {
+    let w =
+        world("touch \"$0/up\"; if [ ! -e \"$0/go\" ]; then exec sleep 100000; fi; exit 5", 600_000, true);
+    let up = w.scripts.path().join("up");
+    w.plane.run(&["spawn", "--task", "a", "--contract", "x"]).await.ok();
+    crate::plane_support::until(|| up.exists()).await;
+    w.plane.run(&["stop"]).await.ok();
+    w.plane.all_gone().await;
+    std::fs::write(w.scripts.path().join("go"), "").unwrap();
+    w.plane.run(&["status"]).await.ok();
+    let row = w.plane.wait_state("a", fracta::session::state::State::Failed).await;
+    assert!(row.reason.unwrap().contains("o: sh ended with exit code 5"), "the helper was asked again");
 }

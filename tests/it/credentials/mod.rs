@@ -4,6 +4,7 @@ mod diagnose;
 mod helpers;
 mod real_cli;
 mod secrecy_real_cli;
+mod tls;
 
 use std::path::{Path, PathBuf};
 
