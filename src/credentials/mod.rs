@@ -49,6 +49,9 @@ impl Topology {
     }
 }
 
+/// Where a pod has its files with credentials.
+pub const CLUSTER_FILES: &str = "/var/run/fracta/credentials";
+
 /// When a credential is got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -15,7 +15,7 @@ use crate::control::wire::{Code, Problem};
 use crate::credentials::environment::{Environment, Layer, Value};
 use crate::credentials::mask::Mask;
 use crate::credentials::plan::{Plan, Request, plan};
-use crate::credentials::{deliver, prepare};
+use crate::credentials::{Topology, deliver, prepare};
 use crate::runtime::{Adapters, CliInfo, Launch, Protocol, Runtime, SessionSpec};
 use crate::store::Store;
 
@@ -132,7 +132,7 @@ impl Launcher {
         let mut launch = runtime.launch(&session, prompt).map_err(|r| problem(Code::Unsupported, r.0))?;
         let chosen = chosen(&loaded.config, &entry.record.runtime)?;
         let host = inherited();
-        let files = settings::credentials(&entry.dir);
+        let files = settings::credentials_for(&entry.record.backend, &entry.dir);
         let plan =
             credentials(&loaded.config, chosen, &entry.record.backend, &host, &launch, &session.cwd, &files);
         let context = prepare::Context { root: &loaded.root, host: &host, cwd: &session.cwd };
@@ -150,7 +150,9 @@ impl Launcher {
         let settings = settings::of(&about, &entry.dir)?;
         given.known.extend(settings.secrets);
         let mask = mask(&given.known, &mut given.warnings)?;
-        settings::write(&entry.dir, &settings.settings.files, &given.files, &mask)?;
+        // Those of a pod are made where it runs.
+        let here = if given.topology == Topology::Host { given.files.as_slice() } else { &[] };
+        settings::write(&entry.dir, &settings.settings.files, here, &mask)?;
         insert_args(&mut launch, &session, &settings.settings.args);
         for (name, value) in settings.settings.env {
             given.env.set(name, Value::Plain(value), Layer::Adapter);

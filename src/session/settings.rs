@@ -15,6 +15,7 @@ use crate::credentials::deliver::{FileContent, SecretFile};
 use crate::credentials::environment::Environment;
 use crate::credentials::mask::Mask;
 use crate::credentials::plan::Helper;
+use crate::credentials::{CLUSTER_FILES, Topology};
 use crate::id::AgentName;
 use crate::runtime::settings::PrivateFile;
 use crate::runtime::{McpServer, McpTransport, Runtime, SessionSpec, Settings, SettingsRequest};
@@ -133,9 +134,17 @@ fn folder(session_dir: &Path) -> PathBuf {
     session_dir.join("settings")
 }
 
-/// Where the files with its credentials are.
-pub(crate) fn credentials(session_dir: &Path) -> PathBuf {
+/// Where the files with its credentials are on this machine.
+fn credentials(session_dir: &Path) -> PathBuf {
     folder(session_dir).join("credentials")
+}
+
+/// Where they are as the agent sees it.
+pub(crate) fn credentials_for(backend: &str, session_dir: &Path) -> PathBuf {
+    match Topology::of(backend) {
+        Topology::Host => credentials(session_dir),
+        Topology::Cluster => CLUSTER_FILES.into(),
+    }
 }
 
 /// What is masked in what the process says, for a control plane that comes back.

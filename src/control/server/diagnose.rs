@@ -44,7 +44,7 @@ impl Plane {
     ) -> Result<Plan, Problem> {
         let loaded = self.env.launcher.config()?;
         let host = launch::inherited();
-        let files = crate::session::settings::credentials(&self.layout.session_dir("SESSION"));
+        let files = crate::session::settings::credentials_for(backend, &self.layout.session_dir("SESSION"));
         let root = self.layout.root();
         Ok(launch::credentials(&loaded.config, chosen, backend, &host, start, root, &files))
     }

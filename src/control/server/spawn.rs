@@ -84,7 +84,7 @@ impl Plane {
             .launch(&spec, contract.as_deref().filter(|_| mode == Mode::Batch))
             .map_err(|r| problem(Code::Unsupported, r.0))?;
         let dir = self.layout.session_dir("SESSION");
-        let files = crate::session::settings::credentials(&dir);
+        let files = crate::session::settings::credentials_for(&backend, &dir);
         let host = launch::inherited();
         let credentials = launch::credentials(config, chosen, &backend, &host, &start, &spec.cwd, &files);
         if let Some(why) = credentials.refusal() {
