@@ -29,12 +29,14 @@ const STEPS: &[Step] = &[
         |t| {
             let row = |a: &str, b: &str| t.lines().any(|l| l.contains(a) && l.contains(b));
             row("nightly", "failed")
-                && row("survey", "completed")
+                && (row("survey", "running") || row("survey", "completed"))
                 && row("summary", "running")
+                && t.contains("/20")
                 && row("explain", "running")
                 && row("release", "approval")
         },
-        "w",
+        // The request stands first.
+        "g",
     ),
     (|t| t.contains("a approve  x deny") && t.contains("waits for you"), ""),
 ];
@@ -141,7 +143,7 @@ fn draw(screen: &vt100::Screen) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\" \
          font-family=\"ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace\" font-size=\"{LETTERS}\">\n\
-         <title>fracta demo: five agents, one of them waits for an approval</title>\n\
+         <title>fracta demo: five agents of Codex, Claude and OpenCode, one of them waits for an approval</title>\n\
          <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{PAPER}\"/>\n"
     );
     for y in 0..ROWS {

@@ -30,14 +30,9 @@ async fn main() -> Result<()> {
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--out" => out = args.next().map(PathBuf::from),
-            "--codex" => path = args.next().context("--codex needs a path")?.into(),
-            "--claude" => {
-                cli = "claude";
-                path = args.next().context("--claude needs a path")?.into();
-            }
-            "--opencode" => {
-                cli = "opencode";
-                path = args.next().context("--opencode needs a path")?.into();
+            "--codex" | "--claude" | "--opencode" => {
+                path = args.next().with_context(|| format!("{arg} needs a path"))?.into();
+                cli = ["codex", "claude", "opencode"].into_iter().find(|c| arg[2..] == **c).unwrap_or(cli);
             }
             a if a.starts_with('-') => bail!("unknown argument {a}"),
             _ => only.push(arg),

@@ -70,8 +70,13 @@ impl Layout {
     }
 
     /// Folder of a session. `id` is made by [`crate::id::random`], never by a person or a model.
+    /// Where the folders of all sessions are.
+    pub fn sessions_dir(&self) -> PathBuf {
+        self.state_dir().join("sessions")
+    }
+
     pub fn session_dir(&self, id: &str) -> PathBuf {
-        self.state_dir().join("sessions").join(id)
+        self.sessions_dir().join(id)
     }
 
     pub fn worktree(&self, agent: &crate::id::AgentName) -> PathBuf {

@@ -13,7 +13,14 @@ use crate::clock;
 
 const RECORDING: &str = include_str!("../../assets/recordings/codex-0.169.0/demo-summary.jsonl");
 /// A whole turn of `codex exec --json`.
-const BATCH_TURN: &str = include_str!("../../assets/recordings/codex-0.169.0/batch-demo-survey.jsonl");
+const CODEX_TURN: &str = include_str!("../../assets/recordings/codex-0.169.0/batch-demo-survey.jsonl");
+/// A whole turn of `claude -p --output-format stream-json`.
+const CLAUDE_TURN: &str = include_str!("../../assets/recordings/claude-2.1.197/batch-turn.jsonl");
+/// What `opencode run --format json` says of a short turn.
+const OPENCODE_TURN: &str = r#"{"type":"step_start","sessionID":"ses_1","part":{"id":"prt_1","messageID":"msg_1","sessionID":"ses_1","type":"step-start"}}
+{"type":"text","sessionID":"ses_1","part":{"id":"prt_2","messageID":"msg_1","sessionID":"ses_1","type":"text","text":"Done."}}
+{"type":"step_finish","sessionID":"ses_1","part":{"id":"prt_3","messageID":"msg_1","sessionID":"ses_1","type":"step-finish","reason":"stop","cost":0,"tokens":{"input":1,"output":1,"reasoning":0,"cache":{"read":0,"write":0}}}}
+"#;
 /// What a delta's text is replaced by in its template.
 const HOLE: &str = "\u{2603}";
 /// Deltas written at once by a flood: what a busy process gets out between two reads of its pipe.
@@ -122,15 +129,18 @@ impl Load {
 
 /// Serves until stdin ends; as `exec` says one recorded turn and ends.
 pub fn main(args: &[String]) {
-    if args.iter().any(|a| a == "exec") && !args.iter().any(|a| a == "--help") {
+    let has = |word: &str| args.iter().any(|a| a == word);
+    let asked = has("--help") || has("--version");
+    if !asked && let Some(turn) = batch(args) {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-        return say(batch().as_bytes());
+        return say(turn.as_bytes());
     }
-    if !args.iter().any(|a| a == "app-server") {
-        // What the adapter asks before it starts anything.
-        let help = args.iter().any(|a| a == "--help");
-        say(if help { b"Usage: codex exec\n      --sandbox <MODE>\n" } else { b"codex-cli 0.169.0\n" });
-        return;
+    if !has("app-server") {
+        // What the adapters ask before they start anything.
+        return say(match has("--help") {
+            true => b"Usage: codex exec\n      --sandbox <MODE>\n",
+            false => b"codex-cli 0.169.0\n2.1.197 (Claude Code)\n1.18.33\n",
+        });
     }
     let (tx, rx) = sync_channel(64);
     std::thread::spawn(move || {
@@ -155,10 +165,18 @@ pub fn main(args: &[String]) {
     }
 }
 
-/// What was said in [`BATCH_TURN`].
-fn batch() -> String {
-    let lines = BATCH_TURN.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
-    lines.filter(|l| l["dir"] == "out").filter_map(|l| Some(format!("{}\n", l["line"].as_str()?))).collect()
+/// What is said in a batch turn, told by the words of each CLI's batch mode.
+fn batch(args: &[String]) -> Option<String> {
+    let has = |word: &str| args.iter().any(|a| a == word);
+    let recording = match () {
+        () if has("exec") => CODEX_TURN,
+        () if has("-p") => CLAUDE_TURN,
+        () if has("run") => return Some(OPENCODE_TURN.to_owned()),
+        () => return None,
+    };
+    let lines = recording.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+    let said = lines.filter(|l| l["dir"] == "out");
+    Some(said.filter_map(|l| Some(format!("{}\n", l["line"].as_str()?))).collect())
 }
 
 fn say(bytes: &[u8]) {

@@ -74,6 +74,10 @@ impl Times {
         all.get(at as usize).copied().unwrap_or(f64::NAN)
     }
 
+    pub fn median(&self) -> f64 {
+        self.at(0.5)
+    }
+
     pub fn text(&self) -> String {
         let of = |p: f64| self.at(p);
         format!(

@@ -5,7 +5,8 @@
 //!
 //! It judges nothing and always exits with 0: each figure stands beside the one that is wanted. The
 //! agents of the load run on the same machine, and their work is in every figure under load.
-//! `FRACTA_BENCH_EXE` names another executable, to compare two.
+//! `FRACTA_BENCH_EXE` names another executable, to compare two. With `FRACTA_BENCH_CLIS` (a folder with
+//! `claude`, `codex` and `opencode`) `spawn` measures the real CLIs too, with a scripted model behind them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_precision_loss)]
 
 mod agent;
@@ -14,6 +15,7 @@ mod proc;
 mod project;
 mod scenarios;
 mod screen;
+mod spawn;
 
 use std::io::Write;
 

@@ -21,6 +21,28 @@ fn number(text: &str, key: &str) -> u64 {
     line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
+/// Seconds of CPU of a process since its start: its own, and that of the children it has waited for.
+/// Counted in hundredths of a second.
+pub fn total(pid: u32) -> (f64, f64) {
+    let stat = read(pid, "stat");
+    let fields: Vec<f64> = stat
+        .rsplit_once(')')
+        .map_or("", |(_, rest)| rest)
+        .split_whitespace()
+        .map(|f| f.parse().unwrap_or(0.0))
+        .collect();
+    let at = |i: usize| fields.get(i).copied().unwrap_or(0.0) / 100.0;
+    (at(11) + at(12), at(13) + at(14))
+}
+
+/// Seconds of CPU of this process's own children that have ended.
+pub fn of_children() -> f64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return 0.0 };
+    (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6
+}
+
 /// CPU and sleeps of all threads.
 pub fn used(pid: u32) -> Used {
     let mut used = Used::default();

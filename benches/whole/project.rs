@@ -27,8 +27,6 @@ pub struct Project {
 impl Project {
     /// A project with so many agents, all idle; the control plane runs.
     pub fn new(exe: PathBuf, agents: usize) -> Self {
-        let dir = tempfile::Builder::new().prefix("fracta-bench-").tempdir().unwrap();
-        let root = std::fs::canonicalize(dir.path()).unwrap();
         let me = std::env::current_exe().unwrap();
         let config = serde_json::json!({
             "project": { "workspace": "directory" },
@@ -38,15 +36,39 @@ impl Project {
                 "agent_runtimes": { "codex": { "command": [me, "agent"], "permissions": "auto" } },
             },
         });
-        std::fs::write(root.join("fracta.yaml"), config.to_string()).unwrap();
-        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let layout = Layout::new(root);
-        let mut project = Self { _dir: dir, exe, layout, tokio, names: Vec::new() };
+        let mut project = Self::with(exe, &config);
         for i in 0..agents {
             project.spawn(&format!("a{i:02}"));
         }
         project.idle();
         project
+    }
+
+    /// A project with this `fracta.yaml`.
+    pub fn with(exe: PathBuf, config: &serde_json::Value) -> Self {
+        let dir = tempfile::Builder::new().prefix("fracta-bench-").tempdir().unwrap();
+        let root = std::fs::canonicalize(dir.path()).unwrap();
+        std::fs::write(root.join("fracta.yaml"), config.to_string()).unwrap();
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let layout = Layout::new(root);
+        Self { _dir: dir, exe, layout, tokio, names: Vec::new() }
+    }
+
+    /// The command that a batch turn of a runtime would be, its prompt being on stdin.
+    pub fn batch_command(&self, runtime: &str) -> Vec<String> {
+        let spawn = wire::Spawn {
+            name: "plan".to_owned(),
+            runtime: Some(runtime.to_owned()),
+            mode: Some(Mode::Batch),
+            tier: None,
+            model: None,
+            contract: Some("plan".to_owned()),
+            base: None,
+            backend: None,
+            dry_run: true,
+        };
+        let client = self.client();
+        self.tokio.block_on(client.plan(&spawn)).unwrap().argv
     }
 
     pub fn root(&self) -> PathBuf {

@@ -16,7 +16,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn times(&self, n: usize) -> usize {
+    pub fn times(&self, n: usize) -> usize {
         if self.quick { n.div_ceil(5) } else { n }
     }
 
@@ -45,7 +45,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("idle", idle),
     ("loaded", loaded),
     ("rss", rss),
-    ("spawn_wait", spawn_wait),
+    ("spawn", crate::spawn::spawn),
     ("flood", flood),
 ];
 
@@ -287,33 +287,4 @@ fn flood(plan: &Plan, report: &mut Report) {
         "",
     );
     screen.quit();
-}
-
-/// A batch turn by `fracta spawn --wait` beside the same CLI started by hand, in turns.
-fn spawn_wait(plan: &Plan, report: &mut Report) {
-    let project = plan.project(0);
-    // The control plane is to run already, and the CLI's version to be known.
-    project.server();
-    let me = std::env::current_exe().unwrap();
-    let run = |command: &mut std::process::Command| {
-        let started = Instant::now();
-        let done = command.current_dir(project.root()).stdin(std::process::Stdio::null()).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        started.elapsed()
-    };
-    let (mut bare, mut whole) = (Times::default(), Times::default());
-    for i in 0..=plan.times(40) {
-        let name = format!("b{i:02}");
-        let spawn = ["spawn", "--mode", "batch", "--contract", "survey", "--wait", "--task", &name];
-        let times = (
-            run(std::process::Command::new(&me).args(["agent", "exec", "--json", "-"])),
-            run(std::process::Command::new(&plan.exe).args(spawn)),
-        );
-        if i > 0 {
-            bare.add(times.0);
-            whole.add(times.1);
-        }
-    }
-    report.row("batch turn of a CLI that does nothing, bare", bare.text(), "");
-    report.row("the same by spawn --wait", whole.text(), "");
 }

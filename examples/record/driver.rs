@@ -5,6 +5,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -12,14 +14,27 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::scrub::Scrub;
 
 /// Longest wait for a line; a real CLI that says nothing for so long does not do what was expected.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Milliseconds since the start, `in` or `out`, and the line.
+pub type Line = (u128, &'static str, String);
 
 pub struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: Lines<BufReader<ChildStdout>>,
     start: Instant,
-    lines: Vec<(u128, &'static str, String)>,
+    pub lines: Vec<Line>,
+}
+
+/// Ends a CLI and what it started: the npm packages of some are wrappers that would leave theirs behind.
+pub async fn end_group(child: &mut Child) -> Result<()> {
+    if let Some(pid) = child.id() {
+        // Gone already is as good.
+        let _ = killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+    }
+    child.wait().await?;
+    Ok(())
 }
 
 impl Process {
@@ -32,6 +47,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {}", cli.display()))?;
@@ -84,6 +100,14 @@ impl Process {
         self.until(|v| v["method"] == method).await
     }
 
+    /// Reads to the end of what it says, however long it thinks.
+    pub async fn rest(&mut self) -> Result<()> {
+        while let Some(line) = tokio::time::timeout(PATIENCE, self.stdout.next_line()).await?? {
+            self.lines.push((self.start.elapsed().as_millis(), "out", line));
+        }
+        Ok(())
+    }
+
     /// Closes stdin and reads to the end; the exit code.
     pub async fn end(&mut self) -> Result<Option<i32>> {
         self.stdin = None;
@@ -97,19 +121,25 @@ impl Process {
         match tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await {
             Ok(status) => Ok(status?.code()),
             Err(_) => {
-                self.child.kill().await?;
+                end_group(&mut self.child).await?;
                 Ok(None)
             }
         }
     }
 
     /// The text of the recording.
-    pub fn recording(&self, mut header: Value, scrub: &mut Scrub) -> String {
-        header["recording"] = 1.into();
-        let mut out = format!("{header}\n");
-        for (t, dir, line) in &self.lines {
-            out.push_str(&format!("{}\n", json!({"t": *t as u64, "dir": dir, "line": scrub.line(line)})));
-        }
-        out
+    pub fn recording(&self, header: Value, scrub: &mut Scrub) -> String {
+        recording(&self.lines, header, scrub)
     }
+}
+
+/// The text of a recording of these lines.
+pub fn recording(lines: &[Line], mut header: Value, scrub: &mut Scrub) -> String {
+    header["recording"] = 1.into();
+    scrub.learn(lines.iter().map(|(_, _, line)| line.as_str()));
+    let mut out = format!("{header}\n");
+    for (t, dir, line) in lines {
+        out.push_str(&format!("{}\n", json!({"t": *t as u64, "dir": dir, "line": scrub.line(line)})));
+    }
+    out
 }

@@ -7,13 +7,30 @@ use std::collections::BTreeMap;
 pub struct Scrub {
     /// Longest first.
     paths: Vec<(String, String)>,
+    uuids: BTreeMap<String, usize>,
+    /// OpenCode's ids, by their order as texts, which is the order in which they were made (or its
+    /// reverse), and means something to who reads them.
     ids: BTreeMap<String, usize>,
 }
 
 impl Scrub {
     pub fn new(mut paths: Vec<(String, String)>) -> Self {
         paths.sort_by_key(|(p, _)| std::cmp::Reverse(p.len()));
-        Self { paths, ids: BTreeMap::new() }
+        Self { paths, uuids: BTreeMap::new(), ids: BTreeMap::new() }
+    }
+
+    /// Looks at all lines of a recording before the first is written.
+    pub fn learn<'l>(&mut self, lines: impl Iterator<Item = &'l str>) {
+        for line in lines {
+            let mut from = 0;
+            while let Some((start, end)) = next_id(line, from) {
+                self.ids.insert(line[start..end].to_owned(), 0);
+                from = end;
+            }
+        }
+        for (n, id) in self.ids.values_mut().enumerate() {
+            *id = n + 1;
+        }
     }
 
     pub fn line(&mut self, line: &str) -> String {
@@ -39,33 +56,52 @@ impl Scrub {
         let text = after_each(&text, "\"messaging_socket_path\":\"", |s| {
             ("/demo/socket".into(), s.find('"').unwrap_or(0))
         });
+        let text = ["snapshot", "projectID", "slug", "hash"].iter().fold(text, |t, key| {
+            after_each(&t, &format!("\"{key}\":\""), |s| ((*key).to_owned(), s.find('"').unwrap_or(0)))
+        });
+        let text = after_each(&text, "ew session - ", |s| {
+            ("2026-01-01T00:00:00.000Z".into(), s.find('"').unwrap_or(0))
+        });
         let text = without_catalogue(text);
         let text = after_each(&text, ":", |s| match digits(s) {
             13 if s.starts_with('1') => ("1767225600000".into(), 13),
             10 if s.starts_with('1') => ("1767225600".into(), 10),
             _ => (String::new(), 0),
         });
+        let text = self.uuids(&text);
         self.ids(&text)
     }
 
-    /// Every UUID, and every id as OpenCode makes them, by its number of appearance.
-    fn ids(&mut self, text: &str) -> String {
+    /// Every id of OpenCode by its number.
+    fn ids(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut from = 0;
+        while let Some((start, end)) = next_id(text, from) {
+            let (kind, rest) = text[start..end].split_at(4);
+            let n = self.ids.get(&text[start..end]).copied().unwrap_or_default();
+            out.push_str(&text[from..start]);
+            out.push_str(&format!("{kind}{n:0width$}", width = rest.len()));
+            from = end;
+        }
+        out + &text[from..]
+    }
+
+    /// Every UUID by its number of appearance.
+    fn uuids(&mut self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
-            let mut number = |id: &str| {
-                let next = self.ids.len() + 1;
-                *self.ids.entry(id.to_owned()).or_insert(next)
-            };
-            let step = if let Some(u) = rest.get(..36).filter(|u| is_uuid(u)) {
-                out.push_str(&format!("00000000-0000-7000-8000-{:012}", number(u)));
-                36
-            } else if let Some(id) = rest.get(..30).filter(|id| is_opencode_id(id)) {
-                out.push_str(&format!("{}{:026}", &id[..4], number(id)));
-                30
-            } else {
-                out.push(c);
-                c.len_utf8()
+            let step = match rest.get(..36).filter(|u| is_uuid(u)) {
+                Some(u) => {
+                    let next = self.uuids.len() + 1;
+                    let n = *self.uuids.entry(u.to_owned()).or_insert(next);
+                    out.push_str(&format!("00000000-0000-7000-8000-{n:012}"));
+                    36
+                }
+                None => {
+                    out.push(c);
+                    c.len_utf8()
+                }
             };
             rest = &rest[step..];
         }
@@ -109,15 +145,22 @@ fn day(s: &str) -> (String, usize) {
     if s.len() > 10 && digits(s) == 4 { ("2026/01/01".into(), 10) } else { (String::new(), 0) }
 }
 
+/// Where OpenCode's next id is: `ses_`, twelve hexadecimal digits of the time, and chance.
+fn next_id(text: &str, from: usize) -> Option<(usize, usize)> {
+    let id = |at: usize| {
+        let id = text.get(at..at + 30)?;
+        let (kind, rest) = (id.get(..3)?, id.get(3..4).filter(|u| *u == "_").and(id.get(4..))?);
+        let made = kind.bytes().all(|b| b.is_ascii_lowercase())
+            && rest.bytes().take(12).all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+            && rest.bytes().all(|b| b.is_ascii_alphanumeric());
+        made.then_some((at, at + 30))
+    };
+    (from..text.len()).find_map(id)
+}
+
 fn is_uuid(s: &str) -> bool {
     s.bytes().enumerate().all(|(i, b)| match i {
         8 | 13 | 18 | 23 => b == b'-',
         _ => b.is_ascii_hexdigit(),
     })
-}
-
-/// `ses_`, `msg_` or `prt_`, then a time and random letters.
-fn is_opencode_id(s: &str) -> bool {
-    let (kind, rest) = s.split_at(4.min(s.len()));
-    matches!(kind, "ses_" | "msg_" | "prt_") && rest.bytes().all(|b| b.is_ascii_alphanumeric())
 }

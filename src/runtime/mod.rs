@@ -14,6 +14,7 @@ pub mod codex;
 mod json;
 pub mod opencode;
 pub mod settings;
+pub mod versions;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -279,10 +280,10 @@ pub trait Runtime: std::marker::Send + Sync {
         CliInfo { version: version.map(str::to_owned), ..CliInfo::default() }
     }
 
-    /// What a person should know about this version of the CLI: that it was never tried, or what it
-    /// lacks. A warning, never a refusal.
-    fn version_note(&self, _cli: &CliInfo) -> Option<String> {
-        None
+    /// What a person should know about this version of the CLI: that it was never tried
+    /// ([`versions`]), or what it lacks. A warning, never a refusal.
+    fn version_note(&self, cli: &CliInfo) -> Option<String> {
+        versions::note(self.adapter(), cli)
     }
 
     /// What to start. In batch mode `prompt` is the turn's text.

@@ -158,8 +158,9 @@ impl Launcher {
             given.env.set(name, Value::Plain(value), Layer::Adapter);
         }
         let env = texts(&given.env);
-        let mut warnings = settings.settings.warnings;
-        warnings.append(&mut given.warnings);
+        let note = runtime.version_note(&session.cli);
+        let warnings = note.into_iter().chain(settings.settings.warnings).chain(given.warnings.drain(..));
+        let warnings = warnings.collect();
         let (session_dir, cwd) = (entry.dir.clone(), session.cwd.clone());
         let run = RunSpec { session_dir, run, cwd, launch, env, credentials: given };
         Ok(Prepared { warnings, runtime, session, run, mask })

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
-use crate::support::{TestProject, clis_path, note, require_cli};
+use crate::support::{TestProject, clis_path, require_cli, require_oldest};
 
 pub fn codex() -> &'static dyn Runtime {
     adapter("codex").unwrap()
@@ -56,30 +56,21 @@ impl Bench {
         Some(Self::with(codex(), require_cli("codex")?).await)
     }
 
-    /// One bench for each installed version.
+    /// One bench for the usual version, and one for the oldest.
     pub async fn all() -> Vec<Self> {
-        let mut all = Vec::from_iter(Self::new().await);
-        match std::env::var_os("FRACTA_TEST_CODEX_OLD").map(PathBuf::from).filter(|p| p.is_file()) {
-            Some(old) => all.push(Self::with(codex(), old).await),
-            None => note("SKIPPED the older codex: FRACTA_TEST_CODEX_OLD names none"),
-        }
-        all
+        Self::newer_and_oldest(codex()).await
     }
 
-    /// One bench for the installed claude, and one for each of the executables that
-    /// `FRACTA_TEST_CLAUDE_OLD` names (like PATH).
+    /// The same of claude.
     pub async fn claudes() -> Vec<Self> {
+        Self::newer_and_oldest(claude()).await
+    }
+
+    async fn newer_and_oldest(runtime: &'static dyn Runtime) -> Vec<Self> {
         let mut all = Vec::new();
-        if let Some(command) = require_cli("claude") {
-            all.push(Self::with(claude(), command).await);
-        }
-        match std::env::var_os("FRACTA_TEST_CLAUDE_OLD") {
-            Some(old) => {
-                for command in std::env::split_paths(&old) {
-                    all.push(Self::with(claude(), command).await);
-                }
-            }
-            None => note("SKIPPED the older claudes: FRACTA_TEST_CLAUDE_OLD names none"),
+        let cli = runtime.adapter();
+        for command in [require_cli(cli), require_oldest(cli)].into_iter().flatten() {
+            all.push(Self::with(runtime, command).await);
         }
         all
     }

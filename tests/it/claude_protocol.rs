@@ -1,7 +1,7 @@
 //! The real claude over plain pipes, through the adapter's launch and protocol: no shim, no server.
 //!
 //! Each test runs with the claude of `FRACTA_TEST_CLIS` or PATH, and where it says so also with the
-//! older ones that `FRACTA_TEST_CLAUDE_OLD` names (executables, separated like PATH).
+//! oldest one that fracta was tried with (`assets/clis.txt`).
 
 use fracta::event::{Body, Decision, Outcome};
 use fracta::runtime::{Command, Mode, Permissions, SessionSpec};

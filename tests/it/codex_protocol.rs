@@ -1,7 +1,7 @@
 //! The real codex over plain pipes, through the adapter's launch and protocol: no shim, no server.
 //!
 //! Each test runs with the codex of `FRACTA_TEST_CLIS` or PATH, and where it says so also with the
-//! older one that `FRACTA_TEST_CODEX_OLD` names (an executable).
+//! oldest one that fracta was tried with (`assets/clis.txt`).
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The real OpenCode, end to end: the `fracta` binary, its control plane and shims, the installed CLI,
 //! a scripted model.
 
-mod proxy;
+pub mod proxy;
 
 mod real_cli {
     use std::sync::Arc;

@@ -42,10 +42,15 @@ pub struct Setup {
     pub sandbox: &'static str,
     /// In place of the installed opencode.
     pub opencode: Option<Vec<String>>,
+    /// In place of the installed claude.
+    pub claude: Option<Vec<String>>,
     /// OpenCode's guard.
     pub step_limit: Option<u32>,
     /// `(tier, model)` of the runtime.
     pub tiers: Vec<(&'static str, &'static str)>,
+    /// Further entries of `agents.agent_runtimes`: name, adapter, and what else the entry says. They get
+    /// the adapter's own home.
+    pub entries: Vec<(&'static str, &'static str, Value)>,
     /// Further top-level YAML.
     pub more: String,
     /// Variables of every `fracta` that the test runs (and so of the control plane and its agents).
@@ -60,10 +65,25 @@ impl Default for Setup {
             command: None,
             sandbox: "danger-full-access",
             opencode: None,
+            claude: None,
             step_limit: None,
             tiers: Vec::new(),
+            entries: Vec::new(),
             more: String::new(),
             env: Vec::new(),
+        }
+    }
+}
+
+impl Setup {
+    /// An executable in place of an installed CLI.
+    pub fn run_as(&mut self, cli: &str, executable: &Path) {
+        let command = Some(vec![executable.to_str().unwrap().to_owned()]);
+        match cli {
+            "codex" => self.command = command,
+            "opencode" => self.opencode = command,
+            "claude" => self.claude = command,
+            other => panic!("no CLI {other}"),
         }
     }
 }
@@ -143,18 +163,44 @@ impl Plane {
         if let Some(p) = setup.permissions {
             runtime["permissions"] = json!(p);
         }
+        let mut runtimes =
+            json!({ "codex": runtime, "opencode": self.opencode(setup), "claude": self.claude(setup) });
+        for (name, adapter, entry) in &setup.entries {
+            runtimes[*name] = self.entry(adapter, entry);
+        }
         let agents = json!({
             "default_runtime": "codex", "default_mode": "stream", "max_running": setup.max_running,
-            "agent_runtimes": { "codex": runtime, "opencode": self.opencode(setup), "claude": self.claude(setup) },
+            "agent_runtimes": runtimes,
         });
         format!("agents: {agents}\n{}", setup.more)
+    }
+
+    /// An entry of a test's own.
+    fn entry(&self, adapter: &str, own: &Value) -> Value {
+        let home = match adapter {
+            "claude" => &self.homes.claude,
+            "opencode" => &self.homes.opencode,
+            _ => &self.homes.codex,
+        };
+        let mut entry = json!({ "adapter": adapter, "permissions": "auto" });
+        if adapter == "codex" {
+            entry["command"] = json!(["codex", "-c", "sandbox_mode=danger-full-access"]);
+        }
+        for (key, value) in own.as_object().unwrap() {
+            entry[key] = value.clone();
+        }
+        for (key, value) in home {
+            entry["env"][key] = json!(value);
+        }
+        entry
     }
 
     /// The entry of Claude: the same permissions, its own home and model.
     fn claude(&self, setup: &Setup) -> Value {
         let env: serde_json::Map<_, _> =
             self.homes.claude.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
-        let mut runtime = json!({ "env": env });
+        let command = setup.claude.clone().unwrap_or_else(|| vec!["claude".to_owned()]);
+        let mut runtime = json!({ "command": command, "env": env });
         if let Some(p) = setup.permissions {
             runtime["permissions"] = json!(p);
         }

@@ -1,6 +1,7 @@
 //! MCP servers and allowed tools, told by what each real CLI does with them.
 
 mod server;
+mod users;
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use server::Server;
 const TOKEN: &str = "gateway-s3cret-token";
 const KEY: &str = "server-s3cret-key";
 
-/// What the user has in the repository; it stays byte by byte.
+/// The least that a user may have in the repository.
 const USERS: &[(&str, &str)] = &[
     (".claude/settings.json", "{ \"env\": {\"MINE\": \"1\"} }\n"),
     // OpenCode itself adds a `$schema` where there is none.
@@ -26,11 +27,21 @@ struct World {
     server: Server,
     cli: &'static str,
     log: PathBuf,
+    /// What the user has in the repository; it stays byte by byte.
+    users: Vec<(&'static str, &'static str)>,
     _scripts: tempfile::TempDir,
 }
 
 impl World {
     async fn new(cli: &'static str, permissions: &'static str) -> Option<Self> {
+        Self::of_a_user(cli, permissions, USERS).await
+    }
+
+    async fn of_a_user(
+        cli: &'static str,
+        permissions: &'static str,
+        users: &[(&'static str, &'static str)],
+    ) -> Option<Self> {
         require_cli(cli)?;
         let server = Server::start(TOKEN).await;
         let scripts = tempfile::tempdir().unwrap();
@@ -50,12 +61,12 @@ impl World {
         let sandbox = if permissions == "ask" { "read-only" } else { "danger-full-access" };
         let setup = Setup { permissions: Some(permissions), sandbox, more, env, ..Setup::default() };
         let plane = Plane::without_cli(setup);
-        for (path, text) in USERS {
+        for (path, text) in users {
             plane.project.write(path, text);
         }
         plane.project.git(&["add", "-A"]);
         plane.project.git(&["commit", "-q", "-m", "my settings"]);
-        Some(Self { plane, server, cli, log, _scripts: scripts })
+        Some(Self { plane, server, cli, log, users: users.to_vec(), _scripts: scripts })
     }
 
     async fn spawn(&self, name: &str, mode: &str, contract: &[String]) -> Value {
@@ -81,7 +92,11 @@ impl World {
         let dir_text = dir.to_str().unwrap();
         let status = self.plane.project.git(&["-C", dir_text, "status", "--porcelain", "--ignored"]);
         assert_eq!(status, "", "nothing of fracta's in the workspace");
-        for (path, text) in USERS {
+        self.users_files_are_as_they_were(&dir);
+    }
+
+    fn users_files_are_as_they_were(&self, dir: &Path) {
+        for (path, text) in &self.users {
             assert_eq!(std::fs::read_to_string(dir.join(path)).unwrap(), *text, "{path}");
         }
     }

@@ -31,6 +31,28 @@ pub fn require_cli(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// Where a version of a CLI is that is installed beside the usual one: `CLI-VERSION/bin/CLI` in the folder
+/// of `FRACTA_TEST_OLD`. None as with [`require_cli`].
+pub fn require_version(cli: &str, version: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("FRACTA_TEST_OLD").map(PathBuf::from);
+    let found = folder.map(|f| f.join(format!("{cli}-{version}/bin/{cli}"))).filter(|p| p.is_file());
+    if found.is_none() {
+        assert!(
+            std::env::var_os("FRACTA_TEST_REQUIRE_CLIS").is_none(),
+            "{cli} {version} is not installed, and FRACTA_TEST_REQUIRE_CLIS is set: \
+             `scripts/test` installs it, or put {cli}-{version}/bin into the folder of FRACTA_TEST_OLD"
+        );
+        note(&format!("SKIPPED: there is no {cli}-{version}/bin/{cli} in the folder of FRACTA_TEST_OLD"));
+    }
+    found
+}
+
+/// The oldest version of a CLI that fracta was tried with, as [`require_version`].
+pub fn require_oldest(cli: &str) -> Option<PathBuf> {
+    let oldest = fracta::runtime::versions::all().find(|t| t.cli == cli).unwrap();
+    require_version(cli, oldest.version)
+}
+
 /// Says something on the test's stderr.
 pub fn note(text: &str) {
     use std::io::Write;

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Context as _;
+use fracta::backend::local;
 use fracta::control::connect::{self, READY};
 use fracta::control::server::{Options, Server};
 use fracta::paths::Layout;
@@ -154,7 +155,12 @@ fn log_to(loaded: &fracta::config::Loaded, layout: &Layout) -> anyhow::Result<()
 }
 
 pub async fn stop(context: &Context, agents: bool) -> anyhow::Result<()> {
-    match context.running().await? {
+    let mut client = context.running().await?;
+    if client.is_none() && agents && agents_left(&context.layout()?) {
+        // They live under their shims, and only a control plane ends them and writes down how.
+        client = Some(context.client().await?);
+    }
+    match client {
         Some(client) => {
             client.shutdown(agents).await?;
             if context.elsewhere()?.is_none() {
@@ -166,6 +172,12 @@ pub async fn stop(context: &Context, agents: bool) -> anyhow::Result<()> {
         }
         None => say(context, false, "no control plane runs for this project"),
     }
+}
+
+/// Whether some agent's process may be alive though no control plane runs.
+fn agents_left(layout: &Layout) -> bool {
+    let sessions = std::fs::read_dir(layout.sessions_dir()).into_iter().flatten().flatten();
+    sessions.into_iter().any(|session| local::unfinished(&session.path()))
 }
 
 fn say(context: &Context, stopped: bool, text: &str) -> anyhow::Result<()> {

@@ -145,7 +145,7 @@ impl List {
         let mut all: Vec<_> =
             self.agents.values().flat_map(|a| a.pending_approvals.iter().map(move |p| (a, p))).collect();
         // The sort is stable: requests of one moment stay in their agent's order.
-        all.sort_by(|(_, p), (_, q)| p.since.cmp(&q.since));
+        all.sort_by_key(|(_, p)| p.since);
         all
     }
 

@@ -27,7 +27,7 @@ pub mod tree;
 
 pub use link::Local;
 pub use record::{ExitRecord, ProcId, RunRecord, ShimSpec, StdoutTo};
-pub use spawn::{Attached, LocalError, attach, start};
+pub use spawn::{Attached, LocalError, attach, start, unfinished};
 
 /// Bytes of stdout over all runs, as received.
 pub const RAW_FILE: &str = "raw.jsonl";

@@ -144,6 +144,16 @@ pub async fn attach(session_dir: &Path) -> Result<Attached, LocalError> {
     }
 }
 
+/// Whether a session has a run whose end nobody wrote down: a process that lives, or one whose remains
+/// nobody has cleared up yet. Cheap; what cannot be read counts as one.
+pub fn unfinished(session_dir: &Path) -> bool {
+    match read::<RunRecord>(session_dir, RUN_FILE) {
+        Ok(Some(run)) => !matches!(ended(session_dir, &run), Ok(Some(_))),
+        Ok(None) => false,
+        Err(_) => true,
+    }
+}
+
 fn read<T: serde::de::DeserializeOwned>(dir: &Path, name: &str) -> Result<Option<T>, LocalError> {
     let path = dir.join(name);
     record::read(&path).map_err(|source| LocalError::Read { path, source })

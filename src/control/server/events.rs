@@ -118,6 +118,7 @@ impl Follower {
                 };
                 match read {
                     Ok(chunk) => {
+                        let goes_on = chunk.goes_on();
                         let (before, damaged) = (self.at.seq, !chunk.damage.is_empty());
                         let seq = chunk.last_seq.max(before);
                         self.at = Position { offset: Some(chunk.next_offset), seq };
@@ -127,6 +128,9 @@ impl Follower {
                             let n = memchr::memchr_iter(b'\n', lines).count() as u64;
                             self.left = self.left.saturating_sub(n);
                             return Some((Ok(frames(lines)), self));
+                        }
+                        if goes_on {
+                            continue; // All of it was damage: what lies behind may be whole.
                         }
                     }
                     Err(e) => return Some((Err(std::io::Error::other(e)), Self { left: 0, ..self })),

@@ -17,7 +17,7 @@ use crate::control::wire::{self, Code, Problem};
 use crate::event::encode;
 use crate::event::journal::{self, Journal, JournalError, Reader, ResumePoint};
 use crate::paths::{Layout, PathError, private_dir};
-use crate::session::entry::Entry;
+use crate::session::entry::{Entry, Phase};
 use crate::session::hub::Hub;
 use crate::session::launch::Launcher;
 use crate::session::state::SessionState;
@@ -172,6 +172,10 @@ impl Plane {
     ) -> Arc<Entry> {
         let (asks, inbox) = mpsc::channel(INBOX);
         let entry = Arc::new(Entry::new(record, dir, state, asks));
+        if matches!(begin, Begin::New(_)) {
+            // Known before its task has run for the first time.
+            entry.live().phase = Phase::Starting;
+        }
         self.insert(Arc::clone(&entry));
         let supervisor = Supervisor::new(Arc::clone(&self.env), Arc::clone(&entry), journal, inbox);
         let mut tasks = self.tasks.lock().await;
@@ -320,7 +324,7 @@ pub(super) fn fold(dir: &Path, mut state: SessionState) -> SessionState {
 fn fold_from(path: &Path, state: &mut SessionState) -> Result<(), JournalError> {
     let reader = Reader::open(path)?;
     let mut chunk = reader.read_after(state.last_seq, journal::MAX_CHUNK)?;
-    while !chunk.bytes.is_empty() {
+    while chunk.goes_on() {
         for line in chunk.bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
             match encode::parse(line) {
                 Ok(event) => state.apply(&event),

@@ -41,13 +41,13 @@ impl Player {
         self.send(opening).await?;
         for step in steps {
             if step.calls_tool() {
-                match self.dialect.translate(&step, &self.turn) {
-                    Ok(call) => {
-                        let events = self.dialect.call(&call);
-                        self.send(events).await?;
-                        break;
-                    }
-                    Err(text) => self.text(&text, usize::MAX, Duration::ZERO).await?,
+                let calls = if let Step::Together(all) = step { all } else { vec![step] };
+                let mut called = false;
+                for call in &calls {
+                    called |= self.call(call).await?;
+                }
+                if called {
+                    break;
                 }
                 continue;
             }
@@ -69,11 +69,24 @@ impl Player {
                 | Step::Ask { .. }
                 | Step::Write { .. }
                 | Step::Plan { .. }
-                | Step::Tool { .. } => {}
+                | Step::Tool { .. }
+                | Step::Together(_) => {}
             }
         }
         let closing = self.dialect.close();
         self.send(closing).await
+    }
+
+    /// Calls a step's tool; false where the caller offers none for it, which is said instead.
+    async fn call(&mut self, step: &Step) -> Result<bool, Over> {
+        match self.dialect.translate(step, &self.turn) {
+            Ok(call) => {
+                let events = self.dialect.call(&call);
+                self.send(events).await?;
+                Ok(true)
+            }
+            Err(text) => self.text(&text, usize::MAX, Duration::ZERO).await.map(|()| false),
+        }
     }
 
     async fn text(&mut self, text: &str, chunk: usize, delay: Duration) -> Result<(), Over> {

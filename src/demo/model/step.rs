@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Gate;
 
 /// One thing the model does. A reply ends after its first tool call (`Shell`, `Ask`, `Write`, `Plan`,
-/// `Tool`), since the CLI has to run it and call again; steps after it are not played.
+/// `Tool`, `Together`), since the CLI has to run it and call again; steps after it are not played.
 #[derive(Debug, Clone)]
 pub enum Step {
     /// Says `text` in pieces of `chunk` characters with `delay` between them.
@@ -25,6 +25,8 @@ pub enum Step {
     Plan { steps: Vec<(String, PlanMark)> },
     /// Any tool as the caller offers it. A string is the input of a freeform tool as it is.
     Tool { name: String, args: Value },
+    /// Calls the tools of these steps in one reply, so that the caller may run them side by side.
+    Together(Vec<Step>),
     /// Waits until the gate is released.
     Gate(Gate),
     /// Says nothing more and keeps the connection open until the client closes it.
@@ -59,6 +61,7 @@ impl Step {
                 | Step::Write { .. }
                 | Step::Plan { .. }
                 | Step::Tool { .. }
+                | Step::Together(_)
         )
     }
 }

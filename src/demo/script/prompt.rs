@@ -11,6 +11,7 @@
 //! | `fracta:pace CHARS MS` | the texts after it come CHARS characters at a time, MS milliseconds apart (16, 0) |
 //! | `fracta:think TEXT` | a reasoning summary |
 //! | `fracta:run COMMAND` | runs a command with the caller's shell tool |
+//! | `fracta:runs COMMAND ;; COMMAND …` | calls it for each of them in one reply, so that they may run side by side |
 //! | `fracta:ask COMMAND` | the same, asking for permission where the tool has a word for it |
 //! | `fracta:plan a\|b\|c` | states the plan; `+a` is done, `*b` in progress; without any mark the first is in progress |
 //! | `fracta:patch FILE <<TEXT` | writes the file; `\n` is a line break |
@@ -75,6 +76,9 @@ impl PromptScript {
                 "key" => Step::Text { text: turn.key.clone().unwrap_or_default(), chunk, delay },
                 "think" => Step::Reasoning { text: unescaped(rest) },
                 "run" => Step::Shell { command: rest.to_owned() },
+                "runs" => Step::Together(
+                    rest.split(";;").map(|c| Step::Shell { command: c.trim().to_owned() }).collect(),
+                ),
                 "ask" => Step::Ask { command: rest.to_owned(), why: "The script asks for it".to_owned() },
                 "plan" => Step::Plan { steps: plan(rest) },
                 "patch" => patch(rest),
@@ -108,6 +112,8 @@ pub(super) fn rest_of(steps: Vec<Step>, turn: &Turn) -> Vec<Step> {
     for step in steps {
         if tools == done {
             rest.push(step);
+        } else if let Step::Together(all) = &step {
+            tools += all.len();
         } else if step.calls_tool() && offered(&step, turn) {
             tools += 1;
         }

@@ -43,6 +43,14 @@ pub struct Chunk {
     pub damage: Vec<Damage>,
 }
 
+impl Chunk {
+    /// More may lie behind it. A chunk may be all damage, and events behind that: only one with neither
+    /// is the end.
+    pub fn goes_on(&self) -> bool {
+        !self.bytes.is_empty() || !self.damage.is_empty()
+    }
+}
+
 /// A place in the file where events are missing: lines that are none, or a jump in the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damage {

@@ -16,7 +16,7 @@
 //! says one (`--permission-mode`, `--dangerously-skip-permissions`, `--allowedTools`,
 //! `--permission-prompt-tool`), that is used and fracta adds nothing of its own for it.
 //!
-//! # What differs from other runtimes (seen with 2.0.73, 2.1.92, 2.1.197 and 2.1.326)
+//! # What differs from other runtimes (seen with 2.0.73, 2.1.92, 2.1.197 and 2.1.330)
 //! - No steering: a line sent while a turn runs is put into that turn behind the next tool result, or
 //!   begins the next one. So messages are queued by fracta, where they can still be seen.
 //! - Turns have no ids of Claude's. The session's id is told with the first turn, not before.
@@ -56,9 +56,6 @@ const PROBED: &[(&str, &str)] =
 /// Tools that `permissions: auto` allows in batch mode, where nothing can be asked.
 const AUTO_TOOLS: &str = "Bash,WebFetch,WebSearch";
 
-/// Oldest and newest version that the adapter was tried with.
-const TRIED: [[u64; 3]; 2] = [[2, 0, 73], [2, 1, 326]];
-
 impl Runtime for Claude {
     fn adapter(&self) -> &'static str {
         "claude"
@@ -97,23 +94,6 @@ impl Runtime for Claude {
             }
         }
         info
-    }
-
-    fn version_note(&self, cli: &CliInfo) -> Option<String> {
-        let version = cli.version.as_deref()?;
-        let numbers: Vec<u64> = version.split('.').map_while(|n| n.parse().ok()).collect();
-        let [oldest, newest] = TRIED.map(|v| v.map(|n| n.to_string()).join("."));
-        let range = format!("fracta was tried with {oldest} to {newest}");
-        match numbers.as_slice() {
-            [] => Some(format!("claude tells no version that can be read ({version:?}); {range}")),
-            v if *v < TRIED[0][..] => {
-                Some(format!("claude {version} is older than any that fracta was tried with ({range})"))
-            }
-            v if *v > TRIED[1][..] => {
-                Some(format!("claude {version} is newer than any that fracta was tried with ({range})"))
-            }
-            _ => None,
-        }
     }
 
     fn launch(&self, spec: &SessionSpec, prompt: Option<&str>) -> Result<Launch, Refused> {

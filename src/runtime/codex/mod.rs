@@ -16,7 +16,7 @@
 //! `--sandbox`, `--ask-for-approval`, `--full-auto`, `--dangerously-bypass-approvals-and-sandbox`) is used
 //! and fracta adds nothing of its own for it.
 //!
-//! # What codex does not do by itself (seen with 0.124 and 0.169)
+//! # What codex does not do by itself (seen with 0.124, 0.155 and 0.169)
 //! - `turn/interrupt` leaves the turn's commands running; [`stream`] ends them.
 //! - A command runs in a session of its own. Where codex is killed, Codex's sandbox takes the command's
 //!   whole tree with it; without the sandbox, children of the command's shell stay behind.

@@ -87,9 +87,12 @@ impl Batch {
     }
 
     fn step(&mut self, part: &Value, out: &mut Output) {
+        if self.fatal.is_some() {
+            return; // It is being ended; what it still does is told, and counts no more.
+        }
         let turn = self.turn.clone();
         let over = self.steps.count(&owned(part, "id"), |b| out.facts.push(Fact::of(turn.clone(), b)));
-        if over && self.fatal.is_none() {
+        if over {
             let why = self.steps.reason();
             self.turn_ended(Outcome::Failed, Some(why.clone()), out);
             // There is no other way to end a batch turn than to end its process.

@@ -4,8 +4,11 @@
 //! and SSE ([`stream`]). The server describes itself: `GET /doc`.
 //!
 //! # Permissions
-//! Set by `OPENCODE_CONFIG_CONTENT`, which OpenCode merges over the user's own files, so that
-//! `permissions` means the same on every machine:
+//! What is asked for or denied is set by `OPENCODE_CONFIG_CONTENT`, which OpenCode merges over the user's own
+//! files, so that `permissions` means the same on every machine; what `auto` allows by `OPENCODE_CONFIG`, which
+//! the project's `opencode.json` comes over: what that denies stays denied. (What the one at home denies does
+//! where its rules begin with `*`, since OpenCode puts rules of two files behind each other and the last one
+//! that fits counts.)
 //!
 //! | `permissions` | batch | stream |
 //! |---|---|---|

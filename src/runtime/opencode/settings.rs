@@ -4,16 +4,25 @@
 //! settings come over; so everything but the secrets is said again in `OPENCODE_CONFIG_CONTENT`, which
 //! nothing comes over: a project cannot send a token elsewhere. Variables are seen by every command that
 //! the model runs, files of the session are not looked for.
+//!
+//! What is asked for or denied is said over the project's settings too. What `auto` allows is said below
+//! them: a rule of the project's that denies a command still does.
 
 use serde_json::{Map, Value, json};
 
+use super::super::Permissions;
 use super::super::settings::{
     McpTransport, NOT_NOTATION, PrivateFile, Settings, SettingsRequest, Tool, merge, untranslated,
 };
 use super::{CONFIG, act, base};
+use crate::runtime::Mode;
 
 const CONFIG_FILE: &str = "OPENCODE_CONFIG";
 const FILE: &str = "opencode.json";
+
+/// Seen with 1.18.33: `opencode run` tells only what its own session does.
+const UNCOUNTED: &str = "subagents are allowed, and in batch mode OpenCode tells nothing of their steps: step_limit \
+                         counts only the agent's own; mode stream counts theirs too";
 
 /// Claude's tools by what OpenCode calls the permission.
 const TOOLS: &[(&str, &str)] = &[
@@ -50,14 +59,23 @@ pub(super) fn settings(request: &SettingsRequest<'_>) -> Settings {
         }
     }
     let (whole, open) = servers(request);
-    if !whole.is_empty() {
-        if (request.env)(CONFIG_FILE).is_some() {
-            // The runtime's own file is read in that place.
+    if (request.env)(CONFIG_FILE).is_some() {
+        // The runtime's own file is read in that place.
+        if !whole.is_empty() {
             config["mcp"] = Value::Object(whole);
-        } else {
+        }
+    } else {
+        let mut file = json!({});
+        if request.permissions == Permissions::Auto {
+            file["permission"] = below(&mut config["permission"]);
+        }
+        if !whole.is_empty() {
             config["mcp"] = Value::Object(open);
+            file["mcp"] = Value::Object(whole);
+        }
+        if file != json!({}) {
             out.env.push((CONFIG_FILE.into(), request.dir.join(FILE).into()));
-            out.files.push(PrivateFile { name: FILE, content: json!({"mcp": whole}).to_string() });
+            out.files.push(PrivateFile { name: FILE, content: file.to_string() });
         }
     }
     if let Some(own) = (request.env)(CONFIG) {
@@ -68,8 +86,25 @@ pub(super) fn settings(request: &SettingsRequest<'_>) -> Settings {
             )),
         }
     }
+    if request.mode == Mode::Batch && config["permission"]["task"] != "deny" {
+        out.warnings.push(UNCOUNTED.to_owned());
+    }
     out.env.push((CONFIG.into(), config.to_string().into()));
     out
+}
+
+/// Takes out what is allowed as a whole, in a form to which others' rules are added.
+fn below(permission: &mut Value) -> Value {
+    let mut low = json!({});
+    for key in ["bash", "edit"] {
+        if permission[key] == "allow" {
+            if let Some(all) = permission.as_object_mut() {
+                all.remove(key);
+            }
+            low[key] = json!({"*": "allow"});
+        }
+    }
+    low
 }
 
 /// All of the servers, and all but what may be secret.
@@ -168,6 +203,19 @@ mod tests {
         let named = |t: &str| s.warnings.iter().any(|w| w.contains(&format!("{t:?}")));
         assert!(tools[1..].iter().all(|t| named(t)) && s.warnings.len() == 4, "{:?}", s.warnings);
         assert_eq!(content(&s)["permission"]["bash"], json!({"*": "deny", "x": "allow"}));
+    }
+
+    #[test]
+    fn what_auto_allows_stands_below_the_projects_rules() {
+        let tools = ["Bash(git *)"];
+        let s = settings(&super::super::OpenCode, Mode::Batch, Permissions::Auto, &tools, None);
+        let file: Value = serde_json::from_str(&s.files[0].content).unwrap();
+        assert_eq!(file["permission"], json!({"bash": {"*": "allow"}, "edit": {"*": "allow"}}));
+        let over = json!({"gateway_*": "allow", "local_*": "allow", "task": "deny"});
+        assert_eq!(content(&s)["permission"], over);
+        let own = Some((CONFIG_FILE, "/x"));
+        let s = settings(&super::super::OpenCode, Mode::Batch, Permissions::Auto, &[], own);
+        assert_eq!((&content(&s)["permission"]["bash"], s.files.len()), (&json!("allow"), 0));
     }
 
     #[test]

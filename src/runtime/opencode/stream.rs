@@ -32,6 +32,8 @@ use parts::Part;
 const MAX_OPEN: usize = 4096;
 /// Messages that are fetched after the stream was cut.
 const MISSED: u32 = 100;
+/// Subagents of a session whose messages are fetched then; the newest.
+const MAX_CHILDREN: usize = 16;
 
 /// The state machine of one `opencode serve`.
 #[derive(Debug)]
@@ -162,7 +164,44 @@ impl Stream {
         Self::request("permissions", "GET", "/permission".to_owned(), None, out);
         Self::request("questions", "GET", "/question".to_owned(), None, out);
         Self::request("messages", "GET", format!("/session/{session}/message?limit={MISSED}"), None, out);
+        // Whether the turn is over is asked behind what its subagents did.
+        Self::ask_for_children(session, out);
+    }
+
+    fn ask_for_children(session: &str, out: &mut Output) {
+        Self::request(
+            &format!("children#{session}"),
+            "GET",
+            format!("/session/{session}/children"),
+            None,
+            out,
+        );
+    }
+
+    fn ask_for_status(out: &mut Output) {
         Self::request("status", "GET", "/session/status".to_owned(), None, out);
+    }
+
+    /// The sessions of subagents: what they did while the link was down counts too.
+    fn children(&self, of: &str, body: Option<&Value>, out: &mut Output) {
+        let all = body.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let made = |s: &Value| s.pointer("/time/created").and_then(Value::as_u64).unwrap_or_default();
+        let mut all: Vec<&Value> = all.iter().collect();
+        all.sort_by_key(|s| std::cmp::Reverse(made(s)));
+        let ids = all.iter().filter_map(|s| text(s, "id")).filter(|id| super::session_id(id).is_ok());
+        for id in ids.take(MAX_CHILDREN) {
+            Self::request(
+                &format!("child#{id}"),
+                "GET",
+                format!("/session/{id}/message?limit={MISSED}"),
+                None,
+                out,
+            );
+            Self::ask_for_children(id, out);
+        }
+        if self.ours(Some(of)) {
+            Self::ask_for_status(out);
+        }
     }
 
     // ---- answers to our requests
@@ -221,6 +260,10 @@ impl Stream {
                 self.fact(Body::Gap { text }, out);
             }
             "status" if ok => self.status_told(body, out),
+            "children" => self.children(about, Some(body).filter(|_| ok), out),
+            "child" if ok => self.child_messages(body, out),
+            "child" if status == 0 => self.behind = true,
+            "child" => {}
             "permissions" | "questions" if ok => self.open_asks(what == "questions", body, out),
             "status" | "permissions" | "questions" => {}
             _ => self.fact(raw(line), out),

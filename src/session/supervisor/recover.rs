@@ -242,16 +242,14 @@ impl Supervisor {
             .await;
     }
 
-    /// Answers that were written down, but that the runtime may never have got.
+    /// Answers that were written down, but that the runtime may never have got: whether it still waits is
+    /// for the adapter to say, which refuses what nobody waits for.
     async fn answer_again(&mut self) {
         let answers = match self.env.store.answers(self.session()).await {
             Ok(a) => a,
             Err(e) => return tracing::error!(error = %e, "cannot read the answers given"),
         };
         for (id, answer) in answers {
-            if !self.entry.live().state.pending.iter().any(|p| p.id == id) {
-                continue;
-            }
             let command =
                 Command::Answer { approval: id.clone(), decision: answer.decision, answers: answer.answers };
             if self.command(&command).await.is_ok() {

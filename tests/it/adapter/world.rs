@@ -109,7 +109,7 @@ fn serve(project: &TestProject, adapters: Adapters) -> (Client, JoinHandle<()>) 
         listen: None,
         exe: env!("CARGO_BIN_EXE_fracta").into(),
     };
-    let (ready, bound) = std::sync::mpsc::channel();
+    let (ready, bound) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {

@@ -1,13 +1,11 @@
 //! CLIs that are missing, broken, old or noisy.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 
 use fracta::session::state::State;
 
 use super::turns_of;
-use crate::plane_support::{Plane, Setup, kind, messages, says};
-use crate::support::{note, require_cli};
+use crate::plane_support::{Plane, Setup, kind, messages};
 
 /// An executable script beside the tests' throw-away projects; gone with the folder.
 fn script(text: &str) -> (tempfile::TempDir, String) {
@@ -85,40 +83,4 @@ async fn a_cli_that_only_complains_fails_with_its_own_words() {
             "{events:#?}"
         );
     }
-}
-
-#[tokio::test]
-async fn an_old_codex_works_in_both_modes() {
-    if require_cli("codex").is_none() {
-        return;
-    }
-    let Some(old) = std::env::var_os("FRACTA_TEST_CODEX_OLD").map(PathBuf::from).filter(|o| o.is_file())
-    else {
-        return note("SKIPPED the older codex: FRACTA_TEST_CODEX_OLD names none");
-    };
-    let command = Some(vec![old.to_str().unwrap().to_owned()]);
-    let Some(p) = Plane::new(Setup { command, ..Setup::default() }) else { return };
-    for mode in ["stream", "batch"] {
-        let done = if mode == "stream" { State::Idle } else { State::Completed };
-        p.run(&[
-            "spawn",
-            "--task",
-            mode,
-            "--mode",
-            mode,
-            "--contract",
-            "fracta:say one\nfracta:run true",
-            "--wait",
-        ])
-        .await
-        .ok();
-        p.run(&["say", mode, "fracta:say two"]).await.ok();
-        p.wait_event(mode, |e| kind(e) == "message.completed" && says(e, "two")).await;
-        p.wait_state(mode, done).await;
-        assert_eq!(turns_of(&p.events(mode).await), ["completed", "completed"]);
-    }
-    p.spawn_agent("cut", "stream", "fracta:say begun\nfracta:hang").await;
-    p.wait_event("cut", |e| says(e, "begun")).await;
-    p.run(&["abort", "cut"]).await.ok();
-    p.wait_state("cut", State::Idle).await;
 }

@@ -8,7 +8,7 @@ mod failure_real_cli;
 mod kill_real_cli;
 mod places_real_cli;
 mod stream_real_cli;
-mod survival_real_cli;
+pub mod survival_real_cli;
 
 use std::os::fd::AsFd;
 
@@ -20,31 +20,31 @@ use serde_json::Value;
 use crate::plane_support::{Plane, kind};
 
 /// What was told of a message, in order.
-fn deliveries(events: &[Value], text: &str) -> Vec<String> {
+pub fn deliveries(events: &[Value], text: &str) -> Vec<String> {
     let of = events.iter().filter(|e| kind(e) == "user.message" && e["text"] == text);
     of.map(|e| e["delivery"].as_str().unwrap().to_owned()).collect()
 }
 
 /// How the turns ended, in order.
-fn turns_of(events: &[Value]) -> Vec<&str> {
+pub fn turns_of(events: &[Value]) -> Vec<&str> {
     events.iter().filter(|e| kind(e) == "turn.completed").filter_map(|e| e["outcome"].as_str()).collect()
 }
 
 /// The session id of a row.
-fn session(row: &Value) -> &str {
+pub fn session(row: &Value) -> &str {
     row["session"].as_str().unwrap()
 }
 
 /// A command that leaves daemons in sessions of their own, one of them orphaned twice, and goes on. All
 /// its processes have the mark in their arguments.
-fn daemons(mark: &str) -> String {
+pub fn daemons(mark: &str) -> String {
     format!(
         "(setsid sh -c 'setsid sleep 1{mark} & exec sleep 2{mark}' &); (trap \"\" TERM HUP INT; setsid sleep 3{mark} &); sleep 4{mark}"
     )
 }
 
 /// Waits until all processes of [`daemons`] are there.
-async fn daemons_run(p: &Plane, mark: &str) {
+pub async fn daemons_run(p: &Plane, mark: &str) {
     let there = |n: u32| {
         let argv = format!("sleep {n}{mark} ");
         p.processes().iter().any(|f| f.argv == argv)
@@ -53,7 +53,7 @@ async fn daemons_run(p: &Plane, mark: &str) {
 }
 
 /// Every text was told once: the pieces of a message are the whole of it, in order.
-fn pieces_make_the_whole(events: &[Value]) {
+pub fn pieces_make_the_whole(events: &[Value]) {
     for whole in events.iter().filter(|e| kind(e) == "message.completed") {
         let of = |e: &&Value| kind(e) == "message.delta" && e["item"] == whole["item"];
         let pieces: String = events.iter().filter(of).filter_map(|e| e["text"].as_str()).collect();
@@ -62,17 +62,17 @@ fn pieces_make_the_whole(events: &[Value]) {
 }
 
 /// A codex that hears and says nothing.
-struct Frozen(i32);
+pub struct Frozen(i32);
 
 /// Stops codex and all of its process group.
-fn freeze(codex: i32) -> Frozen {
+pub fn freeze(codex: i32) -> Frozen {
     killpg(Pid::from_raw(codex), Signal::SIGSTOP).unwrap();
     Frozen(codex)
 }
 
 impl Frozen {
     /// Waits until something lies in its stdin.
-    async fn has_input(&self) {
+    pub async fn has_input(&self) {
         let stdin = std::fs::File::open(format!("/proc/{}/fd/0", self.0)).unwrap();
         let read = move || {
             let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
@@ -81,7 +81,27 @@ impl Frozen {
         assert_eq!(tokio::task::spawn_blocking(read).await.unwrap(), 1);
     }
 
-    fn thaw(self) {
+    pub fn thaw(self) {
         killpg(Pid::from_raw(self.0), Signal::SIGCONT).unwrap();
     }
+}
+
+/// What a turn told, without what differs from run to run: the control plane's own facts, ids, the
+/// sizes of pieces.
+pub fn story(events: &[Value]) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for e in events {
+        let kind = kind(e);
+        if ["user.message", "warning", "usage"].contains(&kind) {
+            continue;
+        }
+        let text = ["text", "outcome", "command"].iter().find_map(|k| e[k].as_str()).unwrap_or_default();
+        match all.last_mut() {
+            Some((k, t)) if k == kind && (kind.ends_with(".delta") || kind == "command.output") => {
+                t.push_str(text)
+            }
+            _ => all.push((kind.to_owned(), text.to_owned())),
+        }
+    }
+    all
 }

@@ -4,78 +4,12 @@ use std::io::Read;
 
 use fracta::session::state::State;
 use nix::sys::signal::Signal;
-use serde_json::Value;
 
-use super::{deliveries, freeze, pieces_make_the_whole, session, turns_of};
+use super::{deliveries, freeze, pieces_make_the_whole, session, story, turns_of};
 use crate::plane_support::{FRACTA, Plane, Setup, is_turn_end, kind, messages, says, signal};
 
-/// What a turn told, without what differs from run to run: the control plane's own facts, ids, the
-/// sizes of pieces.
-fn story(events: &[Value]) -> Vec<(String, String)> {
-    let mut all: Vec<(String, String)> = Vec::new();
-    for e in events {
-        let kind = kind(e);
-        if ["user.message", "warning", "usage"].contains(&kind) {
-            continue;
-        }
-        let text = ["text", "outcome", "command"].iter().find_map(|k| e[k].as_str()).unwrap_or_default();
-        match all.last_mut() {
-            Some((k, t)) if k == kind && (kind.ends_with(".delta") || kind == "command.output") => {
-                t.push_str(text)
-            }
-            _ => all.push((kind.to_owned(), text.to_owned())),
-        }
-    }
-    all
-}
-
-const TURN: &str = "fracta:pace 9 2\nfracta:think Let me see.\nfracta:say 60 words\nfracta:run echo one; echo two\n\
+pub const TURN: &str = "fracta:pace 9 2\nfracta:think Let me see.\nfracta:say 60 words\nfracta:run echo one; echo two\n\
                     fracta:plan +a|*b\nfracta:say 40 words\nfracta:patch notes.txt <<x\nfracta:say the end";
-
-/// The numbers of the loop below: the same on every run.
-fn numbers() -> impl Iterator<Item = u64> {
-    std::iter::successors(Some(0x9e37_79b9_u64), |x| {
-        Some(x.wrapping_mul(6_364_136_223_846_793_005) ^ (x >> 29))
-    })
-    .map(|x| x >> 13)
-}
-
-/// The control plane is killed at twenty points of a turn; what is told is the same.
-#[tokio::test]
-async fn a_turn_is_told_whole_and_once_wherever_the_control_plane_dies() {
-    let Some(p) = Plane::new(Setup::default()) else { return };
-    p.json(&["spawn", "--task", "a", "--contract", "fracta:say open", "--wait"]).await;
-    let mut stories = Vec::new();
-    let mut points = numbers();
-    let mut length = 0;
-    for round in 0..21 {
-        let before = p.events("a").await.len() as u64;
-        p.run(&["say", "a", TURN]).await.ok();
-        if round > 0 {
-            let point = points.next().unwrap() % length;
-            let mut follow = p.follow("a", before);
-            for _ in 0..point {
-                follow.next().await.unwrap();
-            }
-            drop(follow);
-            p.kill_server().await;
-        }
-        p.wait_event_after("a", before, is_turn_end).await;
-        p.wait_state("a", State::Idle).await;
-        let events = p.events("a").await.split_off(usize::try_from(before).unwrap());
-        assert_eq!(deliveries(&events, TURN), ["queued", "accepted"], "round {round}");
-        if round == 0 {
-            length = events.len() as u64;
-        }
-        stories.push(story(&events));
-        assert_eq!(stories[0], stories[round], "round {round}");
-    }
-    assert!(length > 20, "{length} events are too few to be killed between");
-    let events = p.events("a").await;
-    pieces_make_the_whole(&events);
-    assert!(!events.iter().any(|e| kind(e) == "gap" || kind(e) == "raw"));
-    assert_eq!(turns_of(&events).len(), 22);
-}
 
 /// The same of batch processes, which the control plane's death must not touch either.
 #[tokio::test]

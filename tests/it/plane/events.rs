@@ -97,3 +97,32 @@ fn following_goes_on_across_control_planes() {
     while follow.next().is_some() {}
     assert!(follow.child.wait().unwrap().success(), "killed: the end of the stream");
 }
+
+/// Damage that fills whole chunks of what is read at once hides nothing that lies behind it.
+#[test]
+fn what_lies_behind_much_damage_is_read() {
+    let b = Bench::new();
+    b.spawn_and_wait("a", "flood 12000");
+    let before = b.agent("a");
+    b.ok(&["stop", "--agents"]);
+    let file = b.session_dir("a").join("events.jsonl");
+    b.ok(&["stop"]);
+    let mut bytes = std::fs::read(&file).unwrap();
+    assert!(bytes.len() > 1_200_000, "{} bytes are too few", bytes.len());
+    for byte in bytes[100_000..1_100_000].iter_mut().filter(|b| **b != b'\n') {
+        *byte = b'x';
+    }
+    std::fs::write(&file, bytes).unwrap();
+    // Also what the control plane knows is read from it.
+    std::fs::remove_file(file.with_file_name("state.json")).unwrap();
+    let events = b.events("a");
+    let last = events.last().unwrap();
+    assert_eq!(
+        (&last["kind"], &last["seq"]),
+        (&"session.ended".into(), &(before["last_seq"].as_u64().unwrap() + 1).into())
+    );
+    let gaps: Vec<_> = events.iter().filter(|e| e["kind"] == "gap").collect();
+    assert!(gaps.len() == 1 && gaps[0]["text"].as_str().unwrap().contains("damaged"), "{gaps:?}");
+    let after = b.agent("a");
+    assert_eq!((&after["state"], &after["last_seq"]), (&"stopped".into(), &last["seq"]), "{after:#}");
+}

@@ -255,3 +255,35 @@ fn processes(dir: &std::path::Path) -> Vec<String> {
     let here = dir.to_str().unwrap();
     text.lines().filter(|l| l.contains(here) && !l.contains(" serve ")).map(str::to_owned).collect()
 }
+
+/// Nobody is there to end them: a control plane is started for it.
+#[test]
+fn agents_without_a_control_plane_are_ended_too() {
+    let b = Bench::new();
+    assert_eq!(b.json(&["stop", "--agents"])["stopped"], false, "nothing ran, nothing is started");
+    let gate = b.fifo("gate");
+    b.ok(&["spawn", "--task", "a", "--contract", &format!("flood 2 wait {}", gate.display())]);
+    let held = open_fifo(&gate);
+    b.kill_server();
+    let ours = processes(b.dir());
+    assert!(ours.len() >= 2, "shim and agent go on: {ours:?}");
+    assert_eq!(b.json(&["stop", "--agents"])["stopped"], true);
+    assert_eq!(processes(b.dir()), Vec::<String>::new(), "none is left");
+    assert_eq!(b.json(&["stop", "--agents"])["stopped"], false, "nothing is left to end");
+    drop(held);
+    let a = b.agent("a");
+    assert_eq!(a["state"], "stopped", "{a:#}");
+    assert!(a["reason"].as_str().unwrap().contains("stop --agents"), "{a:#}");
+}
+
+/// What a spawn answers is what is known: nothing has run yet, and something is about to.
+#[test]
+fn a_new_agent_is_starting() {
+    let b = Bench::new();
+    for n in 0..8 {
+        let (name, mode) = (format!("a{n}"), if n % 2 == 0 { "stream" } else { "batch" });
+        let row = b.json(&["spawn", "--task", &name, "--mode", mode, "--contract", "flood 1"]);
+        let state = row["state"].as_str().unwrap();
+        assert!(["starting", "running"].contains(&state), "{row:#}");
+    }
+}

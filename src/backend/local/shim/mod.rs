@@ -145,6 +145,8 @@ fn prepare(mut sock: UnixStream) -> Result<run::Owner, String> {
         record.agent = Some(tree::lookup(pid).unwrap_or(ProcId { pid, start: 0 }));
     }
     let noted = record::write_atomic(&dir.join(super::RUN_FILE), &record);
+    // The agent is at its own start meanwhile.
+    record::sync(&dir.join(super::RUN_FILE));
     let mut owner = run::Owner::new(
         dir.clone(),
         record,

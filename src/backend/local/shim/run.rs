@@ -180,6 +180,8 @@ impl Owner {
             if let Phase::Over { until } = self.phase
                 && (Instant::now() >= until || self.clients.iter().all(Client::knows_the_end))
             {
+                // After it was told, since nobody needs to wait for the disk.
+                record::sync(&self.dir.join(EXIT_FILE));
                 return;
             }
             let ready = self.wait();

@@ -1,5 +1,7 @@
 //! What the server asks: permissions and questions.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{MAX_OPEN, Stream};
@@ -16,6 +18,10 @@ pub(super) struct Ask {
     /// It has its answer from us. Facts read from lines must not depend on a person's.
     answered: bool,
     by_itself: bool,
+    /// The session that asks.
+    session: String,
+    /// A no that is not said yet: see [`Stream::say_held`].
+    held: bool,
 }
 
 impl Stream {
@@ -89,7 +95,8 @@ impl Stream {
             return self.fact(Body::Gap { text }, out);
         }
         let by_itself = self.spec.permissions == Permissions::Auto;
-        let ask = Ask { questions, answered: by_itself, by_itself };
+        let session = owned(p, "sessionID");
+        let ask = Ask { questions, answered: by_itself, by_itself, session, held: false };
         self.fact(body, out);
         if by_itself {
             let decision = self.answer_by_itself(&id, &ask, out);
@@ -127,7 +134,7 @@ impl Stream {
                 return Err(Refused("a request is withdrawn by opencode, not by us".to_owned()));
             }
             (Decision::Approved, None) => reply(approval, "once", out),
-            (Decision::Denied, None) => reply(approval, "reject", out),
+            (Decision::Denied, None) => ask.held = true,
             (Decision::Denied, Some(_)) => {
                 let path = format!("/question/{approval}/reject");
                 Self::request(&format!("question#{approval}"), "POST", path, None, out);
@@ -139,7 +146,23 @@ impl Stream {
             }
         }
         ask.answered = true;
+        self.say_held(out);
         Ok(())
+    }
+
+    /// OpenCode takes a no for one request as a no for all that its session has open. So it is said when
+    /// the others have their answers; the calls run side by side, and the turn waits for all of them.
+    fn say_held(&mut self, out: &mut Output) {
+        let open: BTreeSet<String> = self
+            .asks
+            .values()
+            .filter(|a| !a.answered && a.questions.is_none())
+            .map(|a| a.session.clone())
+            .collect();
+        for (id, ask) in self.asks.iter_mut().filter(|(_, a)| a.held && !open.contains(&a.session)) {
+            ask.held = false;
+            reply(id, "reject", out);
+        }
     }
 
     /// The server has its answer. What a person said was told when it was given.
@@ -150,6 +173,7 @@ impl Stream {
         let decision = if no { Decision::Denied } else { Decision::Approved };
         let by = if ask.answered { "person" } else { "runtime" };
         self.fact(Body::ApprovalResolved { approval: id, decision, by: by.to_owned() }, out);
+        self.say_held(out);
     }
 
     /// The requests that are open, asked for after the stream was cut.
@@ -160,6 +184,7 @@ impl Stream {
             |(id, ask): &(&String, &Ask)| ask.questions.is_some() == questions && !ids.contains(&id.as_str());
         let gone: Vec<String> = self.asks.iter().filter(gone).map(|(id, _)| id.clone()).collect();
         gone.iter().for_each(|id| self.withdraw(id, out));
+        self.say_held(out);
         for p in all {
             let id = owned(p, "id");
             match self.asks.get(&id).cloned() {

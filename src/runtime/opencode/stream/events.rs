@@ -151,4 +151,16 @@ impl Stream {
             }
         }
     }
+
+    /// Messages of a subagent, asked for after the stream was cut: of those that belong to the running
+    /// turn the steps count.
+    pub(super) fn child_messages(&mut self, body: &Value, out: &mut Output) {
+        let Some(turn) = self.turn.as_ref().map(|t| t.id.clone()) else { return };
+        let id_of = |m: &Value| m.pointer("/info/id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        for m in body.as_array().into_iter().flatten().filter(|m| id_of(m) > turn) {
+            for part in m.get("parts").and_then(Value::as_array).into_iter().flatten() {
+                self.part(part, true, out);
+            }
+        }
+    }
 }

@@ -233,6 +233,9 @@ impl Stream {
             return;
         }
         self.done(id);
+        if self.turn.as_ref().is_some_and(|t| t.over) {
+            return; // It is being aborted; what it still does counts no more.
+        }
         let mut facts = Vec::new();
         let over = self.steps.count(id, |b| facts.push(b));
         facts.into_iter().for_each(|b| self.fact(b, out));

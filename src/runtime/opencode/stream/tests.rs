@@ -157,7 +157,7 @@ fn what_was_missed_is_told_once_when_the_text_comes_whole() {
     assert_eq!(said(&out).1, ["B", "one two three"]);
     assert_eq!(end(&out), Some((Outcome::Completed, None)));
     let asked: Vec<_> = out.sends.iter().map(|s| matches!(s, Send::Http { method: "GET", .. })).collect();
-    assert_eq!(asked, [true; 4]);
+    assert_eq!(asked, [true; 4], "permissions, questions, messages, and subagents");
 }
 
 #[test]
@@ -209,6 +209,43 @@ fn steps_of_subagents_count_and_past_the_limit_the_turn_is_aborted() {
 }
 
 #[test]
+fn steps_of_subagents_that_were_missed_are_counted_once() {
+    let mut s = stream(Permissions::Ask, 0);
+    feed(&mut s, &opening());
+    let step = |id: &str| json!({"id": id, "type": "step-start", "sessionID": "ses_child"});
+    feed(&mut s, &[part("msg_5", step("x"))]);
+    let out = feed(&mut s, &[connected(), http("children#ses_a", 200, json!([{"id": "ses_child"}]))]);
+    let asked: Vec<_> = out
+        .sends
+        .iter()
+        .filter_map(|s| match s {
+            Send::Http { path, .. } => Some(path.as_str()),
+            Send::Message(_) => None,
+        })
+        .collect();
+    let wanted = [
+        "/session/ses_a/children",
+        "/session/ses_child/message?limit=100",
+        "/session/ses_child/children",
+        "/session/status",
+    ];
+    assert_eq!(asked[3..], wanted, "the status comes last");
+    let messages = json!([
+        {"info": {"id": "msg_0"}, "parts": [step("of an earlier turn")]},
+        {"info": {"id": "msg_5"}, "parts": [step("x"), step("y")]},
+    ]);
+    let out = feed(
+        &mut s,
+        &[http("child#ses_child", 200, messages.clone()), http("child#ses_child", 200, messages)],
+    );
+    let steps: Vec<_> = out.facts.iter().map(|f| f.body.clone()).collect();
+    assert_eq!(steps, [Body::Step { n: 2, limit: 0 }]);
+    // A server that knows no such question is asked the rest all the same.
+    let out = feed(&mut s, &[http("children#ses_a", 404, json!({}))]);
+    assert_eq!(out.sends.len(), 1);
+}
+
+#[test]
 fn requests_are_answered_by_a_person_or_by_itself() {
     let asked = event(
         "permission.asked",
@@ -245,4 +282,38 @@ fn a_refused_prompt_is_told_and_an_event_cannot_pose_as_the_link() {
     s.input(Input::Message(br#" {"fracta":"http","id":"prompt#m-3","status":400}"#), &mut out);
     assert!(out.deliveries.is_empty());
     assert!(matches!(out.facts[0].body, Body::Raw { .. }));
+}
+
+/// OpenCode would take it as a no to all of them.
+#[test]
+fn a_no_is_said_when_the_others_of_its_session_have_their_answers() {
+    let ask = |id: &str, session: &str| {
+        event(
+            "permission.asked",
+            json!({"id": id, "sessionID": session, "permission": "bash", "patterns": ["x"]}),
+        )
+    };
+    let answer = |id: &str, decision| Command::Answer { approval: id.into(), decision, answers: None };
+    let paths = |out: &Output| -> Vec<(String, String)> {
+        let sent = |s: &Send| match s {
+            Send::Http { path, body, .. } => {
+                (path.clone(), String::from_utf8(body.clone().unwrap()).unwrap())
+            }
+            Send::Message(_) => panic!("no line"),
+        };
+        out.sends.iter().map(sent).collect()
+    };
+    let said =
+        |id: &str, word: &str| (format!("/permission/{id}/reply"), format!("{{\"reply\":\"{word}\"}}"));
+    let mut s = running();
+    feed(&mut s, &[ask("per_1", SES), ask("per_2", SES), ask("per_3", "ses_child")]);
+    let mut out = Output::default();
+    s.command(&answer("per_1", Decision::Denied), &mut out).unwrap();
+    s.command(&answer("per_1", Decision::Approved), &mut out).unwrap_err();
+    assert_eq!(paths(&out), []);
+    s.command(&answer("per_3", Decision::Denied), &mut out).unwrap();
+    assert_eq!(paths(&out), [said("per_3", "reject")], "another session's");
+    let mut out = Output::default();
+    s.command(&answer("per_2", Decision::Approved), &mut out).unwrap();
+    assert_eq!(paths(&out), [said("per_2", "once"), said("per_1", "reject")]);
 }
