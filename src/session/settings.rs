@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::config::{Config, ConfigError, Text};
 use crate::control::wire::{Code, Problem};
 use crate::credentials::deliver::{FileContent, SecretFile};
-use crate::credentials::environment::Environment;
+use crate::credentials::environment::{Environment, Layer};
 use crate::credentials::mask::Mask;
 use crate::credentials::plan::Helper;
 use crate::credentials::{CLUSTER_FILES, Topology};
@@ -47,7 +47,9 @@ pub(crate) struct Made {
 /// A variable that the config names is not set; the gateway has no place.
 pub(crate) fn of(about: &About<'_>, session_dir: &Path) -> Result<Made, Problem> {
     let (config, spec) = (about.config, about.spec);
-    let env = |name: &str| about.env.text(name).or_else(|| lookup(name));
+    // What the adapter itself sets is no word of the user's: settings are made anew over it.
+    let users = |name: &str| about.env.get(name).is_some_and(|v| v.from != Layer::Adapter);
+    let env = |name: &str| about.env.text(name).filter(|_| users(name)).or_else(|| lookup(name));
     let mcp = servers(config, about.agent, &env)?;
     let allowed = config.project.allowed_tools.iter().map(expand);
     let allowed_tools = allowed.collect::<Result<Vec<_>, _>>()?;
@@ -236,6 +238,40 @@ mod tests {
         assert!(why.contains("NOT_SET_ANYWHERE"), "{why}");
         let why = all("gateway: {url: 'http://g'}\nmcp_servers: {gateway: {command: x}}").err().unwrap();
         assert!(why.contains("mcp_servers.gateway"), "{why}");
+    }
+
+    /// The adapter's own settings are not taken for the user's, which would come over the project's rules.
+    #[test]
+    fn what_the_adapter_sets_is_not_what_the_user_says() {
+        let name = "OPENCODE_CONFIG_CONTENT";
+        let config =
+            config("agents: {agent_runtimes: {opencode: {}}}\nproject: {allowed_tools: ['Bash(touch x)']}");
+        let spec = SessionSpec {
+            runtime: "opencode".to_owned(),
+            command: Vec::new(),
+            cli: crate::runtime::CliInfo::default(),
+            mode: crate::runtime::Mode::Stream,
+            model: None,
+            permissions: crate::runtime::Permissions::Ask,
+            cwd: "/".into(),
+            resume_token: None,
+            run: 1,
+            step_limit: 0,
+        };
+        let runtime = crate::runtime::adapter("opencode").unwrap();
+        let content = |own: &str, from: Layer| {
+            let mut env = Environment::default();
+            env.set(name, crate::credentials::environment::Value::Plain(own.into()), from);
+            let agent = "a1".parse().unwrap();
+            let about =
+                About { config: &config, agent: &agent, runtime, spec: &spec, env: &env, helper: None };
+            let made = of(&about, Path::new("/s")).unwrap().settings;
+            let (_, text) = made.env.iter().find(|(k, _)| k == name).unwrap();
+            serde_json::from_str::<serde_json::Value>(text.to_str().unwrap()).unwrap()
+        };
+        let deny = r#"{"permission": {"bash": "deny"}}"#;
+        assert_eq!(content(deny, Layer::Adapter)["permission"]["bash"]["touch x"], "allow");
+        assert_eq!(content(deny, Layer::Runtime)["permission"]["bash"], "deny");
     }
 
     #[test]

@@ -7,29 +7,34 @@ use super::World;
 use crate::plane_support::{is_turn_end, kind};
 use crate::support::require_cli;
 
-/// Three turns in each mode, the last with a new control plane. `fits` says of the turn (1, 2, 3) and the mode
-/// whether the key that arrived is right.
+/// [`arrives_in`] both modes.
 async fn arrives(world: &World, runtime: &str, fits: impl Fn(usize, &str, &str) -> bool) {
+    for mode in ["batch", "stream"] {
+        arrives_in(mode, world, runtime, &fits).await;
+    }
+}
+
+/// Three turns, the last with a new control plane. `fits` says of the turn (1, 2, 3) and the mode whether the key
+/// that arrived is right.
+async fn arrives_in(mode: &str, world: &World, runtime: &str, fits: &impl Fn(usize, &str, &str) -> bool) {
     let mut seen = 0;
     world.keys(&mut seen);
-    for mode in ["batch", "stream"] {
-        let check = |turn: usize, keys: Vec<String>| {
-            assert!(
-                !keys.is_empty() && keys.iter().all(|k| fits(turn, mode, k)),
-                "{mode}, turn {turn}: {keys:?}"
-            );
-        };
-        let seq = world.first(mode, runtime, mode, "fracta:say one").await;
-        check(1, world.keys(&mut seen));
-        let seq = world.next(mode, seq, "fracta:say two").await;
-        check(2, world.keys(&mut seen));
-        world.plane.kill_server().await;
-        world.next(mode, seq, "fracta:say three").await;
-        check(3, world.keys(&mut seen));
-        let session = world.plane.agent(mode).await["session"].as_str().unwrap().to_owned();
-        world.plane.run(&["kill", mode, "--force"]).await.ok();
-        assert!(!world.settings(&session).exists(), "nothing of it is left");
-    }
+    let check = |turn: usize, keys: Vec<String>| {
+        assert!(
+            !keys.is_empty() && keys.iter().all(|k| fits(turn, mode, k)),
+            "{mode}, turn {turn}: {keys:?}"
+        );
+    };
+    let seq = world.first(mode, runtime, mode, "fracta:say one").await;
+    check(1, world.keys(&mut seen));
+    let seq = world.next(mode, seq, "fracta:say two").await;
+    check(2, world.keys(&mut seen));
+    world.plane.kill_server().await;
+    world.next(mode, seq, "fracta:say three").await;
+    check(3, world.keys(&mut seen));
+    let session = world.plane.agent(mode).await["session"].as_str().unwrap().to_owned();
+    world.plane.run(&["kill", mode, "--force"]).await.ok();
+    assert!(!world.settings(&session).exists(), "nothing of it is left");
 }
 
 /// A profile whose one origin runs a counting helper.
@@ -76,7 +81,16 @@ async fn codex_gets_its_key_from_the_environment() {
 }
 
 #[tokio::test]
-async fn opencode_gets_an_openai_key() {
+async fn opencode_gets_an_openai_key_in_batch() {
+    opencode_gets_an_openai_key("batch").await;
+}
+
+#[tokio::test]
+async fn opencode_gets_an_openai_key_in_stream() {
+    opencode_gets_an_openai_key("stream").await;
+}
+
+async fn opencode_gets_an_openai_key(mode: &str) {
     if require_cli("opencode").is_none() {
         return;
     }
@@ -85,12 +99,22 @@ async fn opencode_gets_an_openai_key() {
         let runtimes = json!({"opencode": w.runtime("opencode", json!({"auth_profile": "p"}))});
         (runtimes, with_origin(w, "openai", binding))
     });
-    let process = |turn: usize, mode: &str| if mode == "batch" { turn } else { 4 };
-    arrives(&world, "opencode", |turn, mode, key| key == format!("openai-{}", process(turn, mode))).await;
+    let process = |turn: usize, mode: &str| if mode == "batch" { turn } else { 1 };
+    let fits = |turn: usize, mode: &str, key: &str| key == format!("openai-{}", process(turn, mode));
+    arrives_in(mode, &world, "opencode", &fits).await;
 }
 
 #[tokio::test]
-async fn opencode_gets_a_bedrock_token() {
+async fn opencode_gets_a_bedrock_token_in_batch() {
+    opencode_gets_a_bedrock_token("batch").await;
+}
+
+#[tokio::test]
+async fn opencode_gets_a_bedrock_token_in_stream() {
+    opencode_gets_a_bedrock_token("stream").await;
+}
+
+async fn opencode_gets_a_bedrock_token(mode: &str) {
     if require_cli("opencode").is_none() {
         return;
     }
@@ -103,8 +127,9 @@ async fn opencode_gets_a_bedrock_token() {
         (json!({"opencode": w.runtime("opencode", more)}), profiles)
     });
     assert_eq!(world.plane.run(&["config", "check"]).await.ok().stdout.lines().count(), 1, "no warning");
-    let process = |turn: usize, mode: &str| if mode == "batch" { turn } else { 4 };
-    arrives(&world, "opencode", |turn, mode, key| key == format!("bedrock-{}", process(turn, mode))).await;
+    let process = |turn: usize, mode: &str| if mode == "batch" { turn } else { 1 };
+    let fits = |turn: usize, mode: &str, key: &str| key == format!("bedrock-{}", process(turn, mode));
+    arrives_in(mode, &world, "opencode", &fits).await;
     let asked = world.plane.model.requests();
     assert!(asked.iter().any(|r| r.path == "/model/au.anthropic.claude-sonnet-4-6/converse-stream"));
 }

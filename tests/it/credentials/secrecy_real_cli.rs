@@ -159,7 +159,22 @@ async fn new_world() -> Option<World> {
 }
 
 #[tokio::test]
-async fn a_canary_is_found_nowhere() {
+async fn a_canary_is_found_nowhere_with_codex() {
+    canary("codex").await;
+}
+
+#[tokio::test]
+async fn a_canary_is_found_nowhere_with_opencode() {
+    canary("opencode").await;
+}
+
+#[tokio::test]
+async fn a_canary_is_found_nowhere_with_claude() {
+    canary("claude").await;
+}
+
+/// All ways of one CLI, and then what fails.
+async fn canary(cli: &str) {
     let Some(world) = new_world().await else { return };
     let ways = [
         ("codex", "batch", "C_COMMAND"),
@@ -172,7 +187,8 @@ async fn a_canary_is_found_nowhere() {
         ("claude", "stream", "C_RESOLVER"),
     ];
     let mut seen = 0;
-    for (n, (runtime, mode, canary)) in ways.into_iter().enumerate() {
+    let ways = ways.into_iter().filter(|(runtime, ..)| runtime.starts_with(cli));
+    for (n, (runtime, mode, canary)) in ways.enumerate() {
         let name = format!("a{n}");
         let gate = world.plane.script.gate(&name);
         let contract = format!("fracta:say begun\nfracta:gate {name}\nfracta:say over");
