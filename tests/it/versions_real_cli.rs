@@ -60,11 +60,19 @@ fn of_kind<'e>(events: &'e [Value], wanted: &str) -> Vec<&'e Value> {
     events.iter().filter(|e| kind(e) == wanted).collect()
 }
 
-/// All was understood, nothing was missed and nothing is to be warned of.
+/// All was understood, nothing was missed, and the version is no reason to warn.
 fn clean(events: &[Value]) {
-    for unwanted in ["raw", "gap", "warning"] {
+    for unwanted in ["raw", "gap"] {
         assert_eq!(of_kind(events, unwanted), Vec::<&Value>::new());
     }
+    let warned = |e: &&&Value| e["text"].as_str().is_some_and(|t| t.contains("fracta was tried with"));
+    assert_eq!(of_kind(events, "warning").iter().find(warned), None);
+}
+
+/// The session went on: with the new words the model got the old ones.
+fn went_on(p: &Plane, old: &str) {
+    let both = |body: String| body.contains("fracta:say again") && body.contains(old);
+    assert!(p.model.requests().iter().any(|r| both(r.body.to_string())), "the session went on");
 }
 
 async fn batch(cli: &str, version: &str) {
@@ -76,7 +84,9 @@ async fn batch(cli: &str, version: &str) {
     let token = p.wait_state("a", State::Completed).await.resume_token.unwrap();
     let events = p.events("a").await;
     clean(&events);
-    assert_eq!(messages(&events), ["one", "two"]);
+    // Between them Codex 0.124 puts a note into the person's mouth, which the script answers.
+    let said = messages(&events);
+    assert_eq!((said.first(), said.last()), (Some(&"one"), Some(&"two")));
     let command = of_kind(&events, "command.completed")[0];
     assert!(command["text"].as_str().unwrap().contains("out"), "{command}");
     assert!(command["exit_code"] == 3, "{command}");
@@ -86,8 +96,7 @@ async fn batch(cli: &str, version: &str) {
     p.run(&["say", "a", "And?\nfracta:say again"]).await.ok();
     p.wait_event("a", |e| kind(e) == "message.completed" && says(e, "again")).await;
     assert_eq!(p.wait_state("a", State::Completed).await.resume_token.unwrap(), token);
-    let last = p.model.requests().pop().unwrap();
-    assert!(last.body.to_string().contains("notes.txt"), "the session went on");
+    went_on(&p, "notes.txt");
     // What `fracta runtimes` says of it: this version, and no warning.
     let row = runtime(&p, cli).await;
     assert_eq!((&row["version"], &row["warnings"]), (&version.into(), &Value::Array(Vec::new())));
@@ -129,8 +138,7 @@ async fn stream(cli: &str, version: &str) {
     p.run(&["say", "a", "And?\nfracta:say again"]).await.ok();
     p.wait_event("a", |e| kind(e) == "message.completed" && says(e, "again")).await;
     assert_eq!(p.wait_state("a", State::Idle).await.resume_token.unwrap(), token);
-    let last = p.model.requests().pop().unwrap();
-    assert!(last.body.to_string().contains("touch no.txt"), "the session went on");
+    went_on(&p, "touch no.txt");
     clean(&p.events("a").await);
 }
 
@@ -149,9 +157,10 @@ async fn runtime(p: &Plane, name: &str) -> Value {
 #[tokio::test]
 async fn a_version_that_was_never_tried_is_a_warning_and_works() {
     let clis = ["claude", "codex", "opencode"];
+    let said = ["99.0.0 (Claude Code)", "codex-cli 99.0.0", "99.0.0"];
     let dir = tempfile::tempdir().unwrap();
     let mut setup = Setup::default();
-    for cli in clis {
+    for (cli, said) in clis.into_iter().zip(said) {
         let Some(real) = require_cli(cli) else { return };
         // The real one, but for what it says of its version.
         let liar = dir.path().join(cli);

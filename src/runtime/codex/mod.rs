@@ -95,8 +95,13 @@ impl Runtime for Codex {
             }
             Mode::Batch => {
                 let prompt = prompt.ok_or_else(|| Refused("a codex batch turn needs a prompt".to_owned()))?;
+                let leading = Policy::leading(spec.command.get(1..).unwrap_or_default());
+                let (config, flags) = sandbox_args(spec, &leading);
+                // Before the subcommand: a `-c` behind it makes older versions forget all that stand before
+                // it (seen with 0.124 and 0.155), the command's own and those of MCP servers.
+                argv.extend(config);
                 argv.extend(["exec", "--json", "--skip-git-repo-check"].map(OsString::from));
-                argv.extend(sandbox_args(spec, &Policy::leading(spec.command.get(1..).unwrap_or_default())));
+                argv.extend(flags);
                 if let Some(model) = &spec.model {
                     argv.push(format!("--model={model}").into());
                 }
@@ -126,28 +131,28 @@ impl Runtime for Codex {
     }
 }
 
-/// The arguments of `codex exec` that carry out `permissions`, in the words this CLI knows.
-/// All of them must stand before `resume`, which does not know `--sandbox`.
-fn sandbox_args(spec: &SessionSpec, leading: &Policy) -> Vec<OsString> {
+/// What carries out `permissions` in a batch turn, in the words this CLI knows: settings, which stand
+/// before `exec`, and flags, which stand behind it and before `resume`, which does not know `--sandbox`.
+fn sandbox_args(spec: &SessionSpec, leading: &Policy) -> (Vec<OsString>, Vec<OsString>) {
     let mode = match spec.permissions {
         Permissions::Ask => "read-only",
         Permissions::Auto => "workspace-write",
     };
     let knows = |feature: &str| spec.cli.features.contains_key(feature);
-    let mut args: Vec<OsString> = Vec::new();
+    let (mut config, mut flags): (Vec<OsString>, Vec<OsString>) = (Vec::new(), Vec::new());
     if leading.sandbox.is_none() {
         if knows("exec.sandbox") {
-            args.extend(["--sandbox".into(), mode.into()]);
+            flags.extend(["--sandbox".into(), mode.into()]);
         } else if knows("exec.full_auto") && spec.permissions == Permissions::Auto {
-            args.push("--full-auto".into());
+            flags.push("--full-auto".into());
         } else {
-            args.extend(["-c".into(), format!("sandbox_mode={mode:?}").into()]);
+            config.extend(["-c".into(), format!("sandbox_mode={mode:?}").into()]);
         }
     }
     if leading.approval.is_none() {
-        args.extend(["-c".into(), "approval_policy=\"never\"".into()]);
+        config.extend(["-c".into(), "approval_policy=\"never\"".into()]);
     }
-    args
+    (config, flags)
 }
 
 /// A resume token was said by an agent process, so it could be made to look like an option.

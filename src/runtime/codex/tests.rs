@@ -208,16 +208,19 @@ mod launching {
     #[test]
     fn batch_arguments() {
         let mut s = spec(Mode::Batch, Permissions::Auto);
-        let base = "/bin/codex exec --json --skip-git-repo-check";
         let never = "-c approval_policy=\"never\"";
-        assert_eq!(words(&s), format!("{base} -c sandbox_mode=\"workspace-write\" {never} -"));
+        let exec = "exec --json --skip-git-repo-check";
+        // Older versions forget every `-c` before the subcommand when one stands behind it.
+        let sandbox = "-c sandbox_mode=\"workspace-write\"";
+        assert_eq!(words(&s), format!("/bin/codex {sandbox} {never} {exec} -"));
+        let base = format!("/bin/codex {never} {exec}");
         s.cli.features.insert("exec.full_auto".to_owned(), "yes".to_owned());
-        assert_eq!(words(&s), format!("{base} --full-auto {never} -"));
+        assert_eq!(words(&s), format!("{base} --full-auto -"));
         s.cli.features.insert("exec.sandbox".to_owned(), "yes".to_owned());
         s.permissions = Permissions::Ask;
         s.model = Some("m".to_owned());
         s.resume_token = Some(THREAD.to_owned());
-        assert_eq!(words(&s), format!("{base} --sandbox read-only {never} --model=m resume {THREAD} -"));
+        assert_eq!(words(&s), format!("{base} --sandbox read-only --model=m resume {THREAD} -"));
         s.command.push("--dangerously-bypass-approvals-and-sandbox".into());
         assert_eq!(
             words(&s),
@@ -229,7 +232,7 @@ mod launching {
         assert_eq!((launch.input, launch.stdin), (Some(b"PROMPT".to_vec()), false));
         assert!(Codex.launch(&s, None).is_err());
         s.command.clear();
-        assert!(words(&s).starts_with("codex exec "));
+        assert!(words(&s).starts_with("codex -c approval_policy"));
     }
 
     #[test]

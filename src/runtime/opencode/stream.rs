@@ -239,6 +239,8 @@ impl Stream {
                     turn.aborted = true;
                 }
             }
+            // The answer may be lost after the turn has ended all the same.
+            "abort" if self.turn.as_ref().is_none_or(|t| t.id != about) => {}
             "abort" => {
                 let text = format!("opencode did not abort the turn: {}", why());
                 self.fact(Body::Warning { text }, out);

@@ -192,6 +192,16 @@ fn an_abort_is_told_whatever_the_order_of_idle_and_error() {
 }
 
 #[test]
+fn an_abort_without_an_answer_is_told_as_long_as_the_turn_runs() {
+    let lost = json!({"fracta": "http", "id": "abort#msg_1", "status": 0, "error": "cut", "sent": true});
+    let warned = |out: &Output| out.facts.iter().any(|f| matches!(f.body, Body::Warning { .. }));
+    let mut s = running();
+    assert!(warned(&feed(&mut s, std::slice::from_ref(&lost))));
+    feed(&mut s, &[message("msg_2", "assistant", true), status("idle")]);
+    assert!(!warned(&feed(&mut s, &[lost])), "it ended");
+}
+
+#[test]
 fn steps_of_subagents_count_and_past_the_limit_the_turn_is_aborted() {
     let mut s = stream(Permissions::Ask, 2);
     feed(&mut s, &opening());
