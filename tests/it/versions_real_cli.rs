@@ -164,8 +164,9 @@ async fn a_version_that_was_never_tried_is_a_warning_and_works() {
         let Some(real) = require_cli(cli) else { return };
         // The real one, but for what it says of its version.
         let liar = dir.path().join(cli);
-        let script =
-            format!("#!/bin/sh\n[ \"$1\" = --version ] && echo '{said}' && exit\nexec {real:?} \"$@\"\n");
+        let script = format!(
+            "#!/bin/sh\ncase \" $* \" in *\" --version \"*) echo '{said}'; exit;; esac\nexec {real:?} \"$@\"\n"
+        );
         std::fs::write(&liar, script).unwrap();
         std::fs::set_permissions(&liar, std::fs::Permissions::from_mode(0o755)).unwrap();
         setup.run_as(cli, &liar);
