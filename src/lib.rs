@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod config;
 pub mod control;
+pub mod credentials;
 pub mod demo;
 pub mod event;
 pub mod id;

@@ -11,12 +11,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
+use secrecy::zeroize::Zeroize;
 
+use crate::credentials::deliver::Delivery;
 use crate::runtime::{Launch, Send};
 use crate::transport::Exit;
 
 /// A process to start.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RunSpec {
     /// The session's folder; made by the caller, private.
     pub session_dir: PathBuf,
@@ -24,8 +26,37 @@ pub struct RunSpec {
     pub run: u32,
     pub launch: Launch,
     pub cwd: PathBuf,
-    /// The complete environment. Secret: never logged, never in argv.
+    /// The complete environment of a local process. Secret: never logged, never in argv. Overwritten when dropped.
     pub env: Vec<(OsString, OsString)>,
+    /// The same and the files with credentials, each with what may be done with its value: what a backend goes by
+    /// that runs the process elsewhere.
+    pub credentials: Delivery,
+}
+
+impl std::fmt::Debug for RunSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.env.iter().map(|(name, _)| name).collect();
+        f.debug_struct("RunSpec")
+            .field("session_dir", &self.session_dir)
+            .field("run", &self.run)
+            .field("cwd", &self.cwd)
+            .field("env", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for RunSpec {
+    fn drop(&mut self) {
+        wipe(&mut self.env);
+    }
+}
+
+/// Overwrites the values of variables.
+pub(crate) fn wipe(env: &mut Vec<(OsString, OsString)>) {
+    use std::os::unix::ffi::OsStringExt;
+    for (_, value) in env.drain(..) {
+        value.into_vec().zeroize();
+    }
 }
 
 /// What a link tells.

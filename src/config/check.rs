@@ -1,5 +1,7 @@
 //! What a schema cannot say: names that must exist, keys that need each other, forms of values. The contents
-//! of `auth` and `runtime.kubernetes` are checked where they are used.
+//! of `runtime.kubernetes` are checked where they are used.
+
+mod auth;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,6 +42,7 @@ pub(super) fn check(config: &Config, at: &'static str, adapters: Adapters, walk:
     check.runtimes(config, at);
     check.default_runtime(config, at);
     check.servers(config);
+    check.auth(config, at);
     check.control_plane(config);
     check.environments(config, at);
     let found = check.found;

@@ -7,12 +7,12 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::agents::RuntimeConfig;
-use super::check;
 use super::diagnostic::{Diagnostic, LoadError, Place, Problem, Severity, finish, join};
 use super::expand::{ConfigError, Text};
 use super::schema::{Backend, Config, json_schema_for};
 use super::walk::Walk;
 use super::yaml;
+use super::{bedrock, check};
 use crate::paths::Layout;
 use crate::runtime::Adapters;
 
@@ -234,6 +234,12 @@ impl Loaded {
                 .map(move |m| Problem { severity, ..Problem::error(text.place(), text.key(), m) })
         });
         diagnostics(problems.collect(), file).diagnostics
+    }
+
+    /// What is allowed and most likely not meant, as far as `env` tells: warnings.
+    pub fn doubts(&self, env: &dyn Fn(&str) -> Option<String>) -> Vec<Diagnostic> {
+        let file = self.file.as_deref().unwrap_or(Path::new(FILE_NAME));
+        diagnostics(bedrock::doubts(&self.config, env), file).diagnostics
     }
 
     /// The parts of the file that a spawn without options does not use.

@@ -9,6 +9,7 @@
 
 mod agents;
 mod auth;
+mod bedrock;
 mod check;
 mod choose;
 mod diagnostic;

@@ -1,5 +1,6 @@
 //! The rules of fracta.yaml, one by one.
 
+mod auth;
 mod example;
 mod finding;
 mod hostile;

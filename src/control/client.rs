@@ -178,6 +178,14 @@ impl Client {
         self.post("/v1/plan", spawn).await
     }
 
+    /// The credential plan of a runtime; nobody is asked for a value.
+    pub async fn diagnose(
+        &self,
+        which: &wire::Diagnose,
+    ) -> Result<crate::credentials::report::Report, ClientError> {
+        self.post("/v1/auth/diagnose", which).await
+    }
+
     pub async fn say(&self, name: &str, text: &str) -> Result<wire::Said, ClientError> {
         self.post(&at_agent(name, "/say"), &wire::Say { text: text.to_owned() }).await
     }

@@ -217,12 +217,24 @@ pub struct Runtime {
     pub model: Option<String>,
     pub model_tiers: std::collections::BTreeMap<String, String>,
     pub auth_profile: Option<String>,
+    /// Which credential the CLI would use, in one line and without its value.
+    #[serde(default)]
+    pub credential: String,
     /// Who answers its requests, for each mode it is run in: `ask` or `auto`.
     #[serde(default)]
     pub permissions: std::collections::BTreeMap<String, Permissions>,
     /// Version outside the known range, missing CLI, …
     pub warnings: Vec<String>,
     pub default: bool,
+}
+
+/// `POST /v1/auth/diagnose`; answered with a [`crate::credentials::report::Report`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Diagnose {
+    /// None: the runtime of a spawn that names none.
+    pub runtime: Option<String>,
+    pub backend: Option<String>,
+    pub mode: Option<Mode>,
 }
 
 /// `POST /v1/prune`.

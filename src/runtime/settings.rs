@@ -35,6 +35,8 @@ pub struct SettingsRequest<'a> {
     pub mcp: &'a [McpServer],
     /// `project.allowed_tools`, in Claude's notation.
     pub allowed_tools: &'a [String],
+    /// The command that Claude gets its key from. Other runtimes are never asked for it.
+    pub helper: Option<&'a crate::credentials::plan::Helper>,
     pub mode: Mode,
     pub permissions: Permissions,
     pub cli: &'a CliInfo,
@@ -173,6 +175,7 @@ pub(super) mod tests {
         let settings = runtime.settings(&SettingsRequest {
             mcp: &servers(),
             allowed_tools: &tools,
+            helper: None,
             mode,
             permissions,
             cli: &CliInfo::default(),

@@ -10,8 +10,12 @@ use super::entry::Entry;
 use super::settings;
 use super::supervisor::problem;
 use crate::backend::{Backend, RunSpec, local};
-use crate::config::{self, Config, Loaded, RuntimeConfig};
+use crate::config::{self, Chosen, Config, Loaded, RuntimeConfig};
 use crate::control::wire::{Code, Problem};
+use crate::credentials::environment::{Environment, Layer, Value};
+use crate::credentials::mask::Mask;
+use crate::credentials::plan::{Plan, Request, plan};
+use crate::credentials::{Topology, deliver, prepare};
 use crate::runtime::{Adapters, CliInfo, Launch, Protocol, Runtime, SessionSpec};
 use crate::store::Store;
 
@@ -46,6 +50,8 @@ pub struct Prepared {
     pub runtime: &'static dyn Runtime,
     pub session: SessionSpec,
     pub run: RunSpec,
+    /// What is to be masked in what the process says.
+    pub mask: Mask,
 }
 
 /// An executable that was found.
@@ -122,17 +128,42 @@ impl Launcher {
         resume_token: Option<String>,
         prompt: Option<&str>,
     ) -> Result<Prepared, Problem> {
-        let (runtime, session, entry_env) = self.session(entry, run, resume_token).await?;
+        let (runtime, session, loaded) = self.session(entry, run, resume_token).await?;
         let mut launch = runtime.launch(&session, prompt).map_err(|r| problem(Code::Unsupported, r.0))?;
-        let loaded = self.config()?;
-        let settings =
-            settings::of(&loaded.config, &entry.record.name, runtime, &session, &entry_env, &entry.dir)?;
-        settings::write(&entry.dir, &settings.files)?;
-        insert_args(&mut launch, &session, &settings.args);
-        let env = environment(&launch.env, &entry_env, &settings.env, &session.cwd);
-        let run = RunSpec { session_dir: entry.dir.clone(), run, cwd: session.cwd.clone(), launch, env };
-        let warnings = runtime.version_note(&session.cli).into_iter().chain(settings.warnings).collect();
-        Ok(Prepared { warnings, runtime, session, run })
+        let chosen = chosen(&loaded.config, &entry.record.runtime)?;
+        let host = inherited();
+        let files = settings::credentials_for(&entry.record.backend, &entry.dir);
+        let plan =
+            credentials(&loaded.config, chosen, &entry.record.backend, &host, &launch, &session.cwd, &files);
+        let context = prepare::Context { root: &loaded.root, host: &host, cwd: &session.cwd };
+        let prepared = prepare::prepare(&plan, &context).await;
+        let mut given = deliver::deliver(&plan, &prepared, &files)
+            .map_err(|refusal| problem(Code::Unsupported, refusal.to_string()))?;
+        let about = settings::About {
+            config: &loaded.config,
+            agent: &entry.record.name,
+            runtime,
+            spec: &session,
+            env: &given.env,
+            helper: given.helper.as_ref(),
+        };
+        let settings = settings::of(&about, &entry.dir)?;
+        given.known.extend(settings.secrets);
+        let mask = mask(&given.known, &mut given.warnings)?;
+        // Those of a pod are made where it runs.
+        let here = if given.topology == Topology::Host { given.files.as_slice() } else { &[] };
+        settings::write(&entry.dir, &settings.settings.files, here, &mask)?;
+        insert_args(&mut launch, &session, &settings.settings.args);
+        for (name, value) in settings.settings.env {
+            given.env.set(name, Value::Plain(value), Layer::Adapter);
+        }
+        let env = texts(&given.env);
+        let note = runtime.version_note(&session.cli);
+        let warnings = note.into_iter().chain(settings.settings.warnings).chain(given.warnings.drain(..));
+        let warnings = warnings.collect();
+        let (session_dir, cwd) = (entry.dir.clone(), session.cwd.clone());
+        let run = RunSpec { session_dir, run, cwd, launch, env, credentials: given };
+        Ok(Prepared { warnings, runtime, session, run, mask })
     }
 
     /// The adapter's side of a process that runs already; in batch mode `message` is the id of its
@@ -153,11 +184,10 @@ impl Launcher {
         entry: &Entry,
         run: u32,
         resume_token: Option<String>,
-    ) -> Result<(&'static dyn Runtime, SessionSpec, Vec<(String, String)>), Problem> {
+    ) -> Result<(&'static dyn Runtime, SessionSpec, Arc<Loaded>), Problem> {
         let record = &entry.record;
         let loaded = self.config()?;
-        let chosen = loaded.config.runtime(Some(&record.runtime), &lookup);
-        let config = chosen.map_err(|e| problem(Code::BadRequest, e.to_string()))?.config;
+        let config = chosen(&loaded.config, &record.runtime)?.config;
         let runtime = self.adapter(&record.adapter)?;
         let command = command(config, runtime.default_command())?;
         let own_env = own_env(config)?;
@@ -178,7 +208,7 @@ impl Launcher {
             run,
             step_limit: config.step_limit,
         };
-        Ok((runtime, session, own_env))
+        Ok((runtime, session, loaded))
     }
 
     /// Finds a runtime's executable and what it can do; asked once for each version of the file.
@@ -247,21 +277,49 @@ pub fn insert_args(launch: &mut Launch, spec: &SessionSpec, args: &[OsString]) {
     launch.argv.splice(at..at, args.iter().cloned());
 }
 
-/// The environment of a local agent; later wins: inherited, the adapter's own, the runtime's, what
-/// the settings need (they hold what the runtime's says of the same).
-fn environment(
-    adapter: &[(OsString, OsString)],
-    own: &[(String, String)],
-    settings: &[(OsString, OsString)],
+/// The runtime of a name.
+fn chosen<'a>(config: &'a Config, name: &str) -> Result<Chosen<'a>, Problem> {
+    config.runtime(Some(name), &lookup).map_err(|e| problem(Code::BadRequest, e.to_string()))
+}
+
+/// The credential plan of a runtime's process. `files`: where its files will be.
+pub fn credentials(
+    config: &Config,
+    chosen: Chosen<'_>,
+    backend: &str,
+    host: &BTreeMap<OsString, OsString>,
+    launch: &Launch,
     cwd: &Path,
-) -> Vec<(OsString, OsString)> {
-    let mut all: BTreeMap<OsString, OsString> = std::env::vars_os().filter(|(k, _)| !is_ours(k)).collect();
+    files: &Path,
+) -> Plan {
     // Some CLIs believe PWD more than their real working folder.
-    all.insert("PWD".into(), cwd.into());
-    all.extend(adapter.iter().cloned());
-    all.extend(own.iter().map(|(k, v)| (k.into(), v.into())));
-    all.extend(settings.iter().cloned());
-    all.into_iter().collect()
+    let mut adapter = vec![("PWD".into(), cwd.into())];
+    adapter.extend(launch.env.iter().cloned());
+    let runs = |program: &str| which(program).is_some();
+    plan(&Request { config, runtime: chosen, backend, host, adapter: &adapter, files, runs: &runs })
+}
+
+/// What an agent inherits: the control plane's own environment.
+pub fn inherited() -> BTreeMap<OsString, OsString> {
+    std::env::vars_os().filter(|(k, _)| !is_ours(k)).collect()
+}
+
+/// The variables that fracta has the values of: all of a local agent's.
+fn texts(env: &Environment) -> Vec<(OsString, OsString)> {
+    env.iter().filter_map(|(name, v)| Some((name.to_owned(), v.value.text()?.to_owned()))).collect()
+}
+
+/// A mask for what is known; warns of what is too short for one.
+fn mask(known: &[(String, secrecy::SecretString)], warnings: &mut Vec<String>) -> Result<Mask, Problem> {
+    let (mask, short) =
+        Mask::new(known).map_err(|e| problem(Code::Internal, format!("no randomness: {e}")))?;
+    for name in short {
+        warnings.push(format!(
+            "the value of {name} is shorter than {} characters, so it is not masked in what the agent says",
+            crate::credentials::mask::SHORTEST
+        ));
+    }
+    Ok(mask)
 }
 
 /// What fracta and the terminal that started it know themselves by, and an agent must not.

@@ -163,6 +163,30 @@ impl Git {
         Ok(out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim_end().to_owned()))
     }
 
+    /// What names of objects stand for (`main^{commit}`), in their order, with one call; none where there is
+    /// no such object.
+    pub async fn objects(
+        &self,
+        tried: &'static str,
+        names: &[&str],
+    ) -> Result<Vec<Option<String>>, WorkspaceError> {
+        // A name with a line break is none of an object, and must not become two.
+        let lines: String = names
+            .iter()
+            .map(|n| if n.contains('\n') { "-\n".to_owned() } else { format!("{n}\n") })
+            .collect();
+        let args = ["cat-file", "--batch-check=%(objectname)"];
+        let out = self.run_with(&args, Some(lines.as_bytes()), MAX_OUTPUT).await?;
+        let text = String::from_utf8_lossy(&self.expect(tried, out)?).into_owned();
+        let hash = |line: &str| line.len() >= 40 && line.bytes().all(|b| b.is_ascii_hexdigit());
+        let found: Vec<_> = text.lines().map(|line| hash(line).then(|| line.to_owned())).collect();
+        if found.len() == names.len() {
+            Ok(found)
+        } else {
+            Err(self.error(tried, format!("it answered {:?}", clean(&text))))
+        }
+    }
+
     /// NUL-ended names. Names that are not UTF-8 are shown with replacement characters.
     pub async fn names(&self, tried: &'static str, args: &[&str]) -> Result<Vec<String>, WorkspaceError> {
         Ok(split0(&self.ok(tried, args).await?).map(|n| String::from_utf8_lossy(n).into_owned()).collect())

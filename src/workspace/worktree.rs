@@ -1,6 +1,7 @@
 //! A git worktree of the agent's own: planned, made, weighed and removed.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::id::AgentName;
 use crate::paths::Layout;
@@ -11,6 +12,8 @@ use super::{CHANGES, Kind, Losses, Workspace, WorkspaceError};
 
 /// Prefix of the agents' branches.
 pub(super) const BRANCHES: &str = "fracta/";
+/// Git is no older than it must be; asked once.
+static NEW_ENOUGH: AtomicBool = AtomicBool::new(false);
 /// Most files that [`Losses`] names.
 const MAX_FILES: usize = 1000;
 
@@ -20,14 +23,27 @@ pub(super) async fn plan(
     base: Option<&str>,
 ) -> Result<Workspace, WorkspaceError> {
     let git = Git::at(layout.root());
-    git.version().await?;
+    if !NEW_ENOUGH.load(Ordering::Relaxed) {
+        git.version().await?;
+        NEW_ENOUGH.store(true, Ordering::Relaxed);
+    }
     let (repo, prefix) = checkout(&git).await?;
-    let (base, base_commit) = resolve_base(&git, base).await?;
     let branch = format!("{BRANCHES}{agent}");
     let dir = layout.worktree(agent);
-    free(&git, &branch, &dir).await?;
+    // Each start of git is milliseconds for which a spawn waits: all that is asked, in one.
+    let commit = format!("{}^{{commit}}", base.unwrap_or("HEAD"));
+    let (modules, own) = (format!("{commit}:.gitmodules"), full(&branch));
+    let above = format!("{}^{{commit}}", full(BRANCHES.trim_end_matches('/')));
+    let found = git.objects("look at the repository", &[&commit, &modules, &own, &above]).await?;
+    let [commit, modules, own, above] = &found[..] else {
+        return Err(git.error("look at the repository", "it answered too little".to_owned()));
+    };
+    let (base, base_commit) = resolve_base(&git, base, commit.clone()).await?;
+    if own.is_some() || above.is_some() || dir.symlink_metadata().is_ok() {
+        free(&git, &branch, &dir).await?;
+    }
     let mut notes = Vec::new();
-    if git.run(&["cat-file", "-e", &format!("{base_commit}:.gitmodules")]).await?.status.success() {
+    if modules.is_some() {
         notes.push("the repository has submodules, which are empty in a new worktree: the agent needs `git submodule update --init`".to_owned());
     }
     Ok(Workspace {
@@ -45,7 +61,16 @@ pub(super) async fn plan(
 /// The top folder of the checkout that holds the project, and the project's place in it.
 pub(super) async fn checkout(git: &Git) -> Result<(PathBuf, PathBuf), WorkspaceError> {
     let root = || clean(git.dir().display());
-    let found = git.run(&["rev-parse", "--is-bare-repository", "--is-inside-work-tree"]).await?;
+    let first = ["rev-parse", "--is-bare-repository", "--is-inside-work-tree"];
+    let all = git.run(&[&first[..], &["--show-toplevel", "--show-prefix"]].concat()).await?;
+    if all.status.success()
+        && let Ok(text) = std::str::from_utf8(&all.stdout)
+        && let [_, "true", top, prefix, ""] = text.split('\n').collect::<Vec<_>>()[..]
+    {
+        return Ok((top.into(), prefix.trim_end_matches('/').into()));
+    }
+    // It is none, or one with an odd path: one question after the other.
+    let found = git.run(&first).await?;
     if !found.status.success() {
         let words = found.words();
         // With another ending it found a repository, and that one is broken.
@@ -63,18 +88,21 @@ pub(super) async fn checkout(git: &Git) -> Result<(PathBuf, PathBuf), WorkspaceE
     Ok((top.into(), prefix.trim_end_matches('/').into()))
 }
 
-/// The base's name and commit.
-async fn resolve_base(git: &Git, base: Option<&str>) -> Result<(String, String), WorkspaceError> {
+/// The base's name and commit, `found` being what its name stands for.
+async fn resolve_base(
+    git: &Git,
+    base: Option<&str>,
+    found: Option<String>,
+) -> Result<(String, String), WorkspaceError> {
     let Some(base) = base else {
-        let Some(commit) = commit_of(git, "HEAD").await? else {
+        let Some(commit) = found else {
             return Err(WorkspaceError::NoCommits { root: clean(git.dir().display()) });
         };
         let branch = git.maybe(&["symbolic-ref", "--quiet", "--short", "HEAD"]).await?;
         return Ok((branch.unwrap_or_else(|| commit.clone()), commit));
     };
     // A base that starts with a dash would be read as an option.
-    let found = if base.starts_with('-') { None } else { commit_of(git, base).await? };
-    match found {
+    match found.filter(|_| !base.starts_with('-')) {
         Some(commit) => Ok((base.to_owned(), commit)),
         None => Err(WorkspaceError::NoSuchBase { hint: base_hint(git, base).await?, base: clean(base) }),
     }
@@ -125,7 +153,9 @@ pub(super) async fn create(ws: &Workspace) -> Result<(), WorkspaceError> {
     let (branch, commit) = ws.own()?;
     let git = Git::at(&ws.repo);
     let _one = CHANGES.lock().await;
-    free(&git, branch, &ws.dir).await?;
+    if ws.dir.symlink_metadata().is_ok() {
+        free(&git, branch, &ws.dir).await?;
+    }
     // `.fracta/worktrees/AGENT`: the state folder must be there, hidden from the user's git.
     if let Some(root) = ws.dir.ancestors().nth(3) {
         Layout::new(root).ensure().map_err(|e| {

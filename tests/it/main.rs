@@ -7,6 +7,7 @@ mod agents;
 mod bench;
 mod claude_protocol;
 mod codex_protocol;
+mod credentials;
 mod demo;
 mod mcp_real_cli;
 mod opencode_protocol;

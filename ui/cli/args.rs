@@ -66,6 +66,8 @@ pub enum Verb {
     Merge { name: String },
     /// Check the config, or print its schema
     Config(Config),
+    /// Show how credentials reach an agent
+    Auth(Auth),
     /// Say what is missing on this machine, and the command that mends it
     Doctor(Doctor),
     /// Run the control plane in the foreground
@@ -204,6 +206,33 @@ pub enum ConfigVerb {
 }
 
 #[derive(Args)]
+pub struct Auth {
+    #[command(subcommand)]
+    pub verb: AuthVerb,
+}
+
+#[derive(Subcommand)]
+pub enum AuthVerb {
+    /// Print a runtime's credential plan; asks nobody for a value
+    ///
+    /// Origins with scope and phase, the binding and its target, assertions, and the names of the final
+    /// environment with where each comes from. Never a value. Exit status 1 if a spawn would fail.
+    Diagnose(Diagnose),
+}
+
+#[derive(Args)]
+pub struct Diagnose {
+    /// A runtime of the config, in place of the default one
+    #[arg(long)]
+    pub runtime: Option<String>,
+    /// Where the agent would run
+    #[arg(long, value_enum)]
+    pub backend: Option<Backend>,
+    #[arg(long, value_enum)]
+    pub mode: Option<Mode>,
+}
+
+#[derive(Args)]
 pub struct Doctor {
     #[arg(long, value_enum, default_value = "local")]
     pub backend: Backend,
@@ -249,6 +278,25 @@ pub enum Tier {
 pub enum Backend {
     Local,
     Kubernetes,
+}
+
+impl Mode {
+    /// The engine's word for it.
+    pub fn engine(self) -> fracta::runtime::Mode {
+        match self {
+            Mode::Batch => fracta::runtime::Mode::Batch,
+            Mode::Stream => fracta::runtime::Mode::Stream,
+        }
+    }
+}
+
+impl Backend {
+    pub fn word(self) -> &'static str {
+        match self {
+            Backend::Local => "local",
+            Backend::Kubernetes => "kubernetes",
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -25,6 +25,7 @@ fn check(context: &Context) -> anyhow::Result<ExitCode> {
         Ok(loaded) => {
             let mut all = loaded.warnings.clone();
             all.extend(loaded.unset(&config::process_env));
+            all.extend(loaded.doubts(&config::process_env));
             (all, loaded.file)
         }
         Err(e) => (e.diagnostics, None),

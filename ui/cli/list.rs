@@ -93,10 +93,7 @@ fn describe(r: &wire::Runtime) -> String {
     for (tier, model) in &r.model_tiers {
         text.push_str(&format!("    {tier:<12}{model}\n"));
     }
-    text.push_str(&format!(
-        "  credentials   {}\n",
-        r.auth_profile.as_deref().unwrap_or("the CLI's own login")
-    ));
+    text.push_str(&format!("  credential    {}\n", r.credential));
     let permissions: Vec<String> = r.permissions.iter().map(|(m, p)| format!("{m} {}", p.word())).collect();
     text.push_str(&format!("  permissions   {}\n", permissions.join(", ")));
     for w in &r.warnings {

@@ -1,6 +1,7 @@
 //! The command line: one file for each group of verbs.
 
 mod args;
+mod auth;
 mod config;
 mod context;
 mod demo;
@@ -76,6 +77,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Verb::Diff { name }) => work::diff(&context, &name).await?,
         Some(Verb::Merge { name }) => work::merge(&context, &name).await?,
         Some(Verb::Config(a)) => return config::run(&context, a),
+        Some(Verb::Auth(a)) => return auth::run(&context, a).await,
         Some(Verb::Doctor(a)) => return doctor::run(&context, a).await,
         Some(Verb::Serve(a)) => serve::serve(&context, a).await?,
         Some(Verb::Stop { agents }) => serve::stop(&context, agents).await?,

@@ -27,6 +27,7 @@ pub async fn serve(context: &Context, args: args::Serve) -> anyhow::Result<()> {
         // group, which whoever starts us takes care that we are not.
         let _ = nix::unistd::setsid();
     }
+    fracta::credentials::no_core_dumps();
     // A server needs two threads: one flood must not hold up the other agents.
     let detached = args.detached;
     let options = options(context, args)?;

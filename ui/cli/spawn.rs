@@ -21,10 +21,7 @@ pub async fn run(context: &Context, args: args::Spawn) -> anyhow::Result<ExitCod
     let spawn = wire::Spawn {
         name: args.task,
         runtime: args.runtime.or(args.host_type),
-        mode: args.mode.map(|m| match m {
-            args::Mode::Batch => fracta::runtime::Mode::Batch,
-            args::Mode::Stream => fracta::runtime::Mode::Stream,
-        }),
+        mode: args.mode.map(args::Mode::engine),
         tier: args.tier.map(|t| match t {
             args::Tier::Heavy => wire::Tier::Heavy,
             args::Tier::Medium => wire::Tier::Medium,
@@ -33,10 +30,7 @@ pub async fn run(context: &Context, args: args::Spawn) -> anyhow::Result<ExitCod
         model: args.model,
         contract: args.contract.as_deref().map(contract).transpose()?,
         base: args.base,
-        backend: args.backend.map(|b| match b {
-            args::Backend::Local => "local".to_owned(),
-            args::Backend::Kubernetes => "kubernetes".to_owned(),
-        }),
+        backend: args.backend.map(|b| b.word().to_owned()),
         dry_run: args.dry_run,
     };
     let client = context.client().await?;

@@ -116,6 +116,7 @@ pub fn runtime(name: &str, steer: Result<(), String>) -> wire::Runtime {
         model: None,
         model_tiers: [("heavy".to_owned(), "big-1".to_owned())].into(),
         auth_profile: None,
+        credential: "the CLI's own login".to_owned(),
         permissions: [("batch".to_owned(), Permissions::Auto), ("stream".to_owned(), Permissions::Ask)]
             .into(),
         warnings: vec![],

@@ -12,8 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::transport::Exit;
 
-/// What to run. Travels through the shim's stdin, never through argv.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What to run. Travels through the shim's stdin, never through argv. The values of variables are overwritten when
+/// it is dropped.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct ShimSpec {
     /// The session's folder: absolute, there, 0700.
     pub session_dir: PathBuf,
@@ -31,6 +32,24 @@ pub struct ShimSpec {
     /// Where its stdout goes.
     #[serde(default)]
     pub stdout: StdoutTo,
+}
+
+impl std::fmt::Debug for ShimSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.env.iter().map(|(name, _)| name).collect();
+        f.debug_struct("ShimSpec")
+            .field("session_dir", &self.session_dir)
+            .field("run", &self.run)
+            .field("argv", &self.argv)
+            .field("env", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for ShimSpec {
+    fn drop(&mut self) {
+        crate::backend::wipe(&mut self.env);
+    }
 }
 
 /// Where an agent's stdout goes.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use secrecy::zeroize::Zeroizing;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
@@ -70,7 +71,7 @@ pub enum Attached {
 /// Where the shim cannot do its work.
 pub async fn start(exe: &Path, spec: &ShimSpec) -> Result<Shim, LocalError> {
     let failed = |source| LocalError::Start { exe: exe.to_owned(), source };
-    let body = serde_json::to_vec(spec).map_err(|e| failed(e.into()))?;
+    let body = Zeroizing::new(serde_json::to_vec(spec).map_err(|e| failed(e.into()))?);
     if body.len() > frame::MAX_SPEC {
         return Err(LocalError::TooLong(body.len()));
     }
@@ -85,7 +86,7 @@ pub async fn start(exe: &Path, spec: &ShimSpec) -> Result<Shim, LocalError> {
     let child = command.spawn().map_err(failed)?;
     drop(command);
     drop(child);
-    let mut first = Vec::with_capacity(body.len() + frame::HEADER);
+    let mut first = Zeroizing::new(Vec::with_capacity(body.len() + frame::HEADER));
     frame::put(&mut first, frame::SPEC, &body);
     let greeted = async {
         let mut ours = UnixStream::from_std(ours)?;

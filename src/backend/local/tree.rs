@@ -74,6 +74,18 @@ pub fn orphans(shim: ProcId, agent: Option<ProcId>, marker: &str) -> Vec<ProcId>
     found
 }
 
+/// Living processes that carry this marker in the environment they were started with, and what descends from
+/// them. Empty where the system does not tell (macOS).
+pub fn marked(marker: &str) -> Vec<ProcId> {
+    let all = system::all();
+    let carries = |p: &&Proc| !p.zombie && system::carries(p.id.pid, marker);
+    let mut found: Vec<ProcId> = all.iter().filter(carries).map(|p| p.id).collect();
+    let roots: Vec<i32> = found.iter().map(|p| p.pid).collect();
+    let below = below(&all, &roots);
+    found.extend(below.iter().map(|p| p.id).filter(|id| !roots.contains(&id.pid)));
+    found
+}
+
 /// Those of `all` that descend from the roots and are not zombies.
 fn below(all: &[Proc], roots: &[i32]) -> Vec<Proc> {
     let mut by_parent: Vec<&Proc> = all.iter().collect();

@@ -123,7 +123,7 @@ fn unknown_keys_are_errors_at_every_level() {
             "claude.kubernetes.imag: unknown key (did you mean \"image\"?)",
         ),
         (
-            "auth: {credentials: {profiles: {p: {auth_origins: {o: {type: secret_env, secretref: 1}}}}}}",
+            "auth: {credentials: {profiles: {p: {auth_origins: {o: {type: secret_env, env_name: E, secret_ref: {name: a, key: b}, secretref: 1}}}}}}",
             "o.secretref: unknown key (did you mean \"secret_ref\"?)",
         ),
         (
@@ -187,7 +187,7 @@ fn wrong_values_are_errors() {
             "p.auth_origins.o: the key \"type\" is missing",
         ),
         (
-            "auth: {credentials: {profiles: {p: {auth_origins: {o: {type: command_output, timeout_ms: 0}}}}}}",
+            "auth: {credentials: {profiles: {p: {auth_origins: {o: {type: command_output, command: [x], timeout_ms: 0}}}}}}",
             "from 1 to 600000",
         ),
         (
@@ -301,8 +301,7 @@ fn legacy_maps_load_and_say_the_new_place() {
     assert!(warnings[1].contains("hosts: ignored as a whole, since agents.agent_runtimes has entries"));
     assert!(errors("hosts: {mine: {}}")[1].contains("hosts.mine: \"mine\" is no adapter's name"));
 
-    let order =
-        "auth: {credentials: {profiles: {p: {runtime_auth_resolvers: {r: {type: command, order: 1}}}}}}";
+    let order = "auth: {credentials: {profiles: {p: {runtime_auth_resolvers: {r: {type: command, command: x, order: 1}}}}}}";
     let (_, warnings) = load(order).unwrap();
     assert!(warnings[0].ends_with("r.order: deprecated: it has no effect; remove it"), "{warnings:?}");
 }

@@ -1,5 +1,6 @@
 //! The server: one for each project, behind a private Unix socket, and behind a token on TCP.
 
+mod diagnose;
 mod events;
 mod listen;
 mod plane;

@@ -52,6 +52,7 @@ pub fn router(plane: Arc<Plane>) -> Router {
         .route("/v1/agents/{name}/seen", post(seen))
         .route("/v1/watch", get(events::watch))
         .route("/v1/runtimes", get(runtimes))
+        .route("/v1/auth/diagnose", post(diagnose))
         .route("/v1/prune", post(prune))
         .layer(middleware::from_fn(same_version));
     // These two answer clients of every version: they are how one gets out of a mismatch.
@@ -294,6 +295,13 @@ async fn seen(
 
 async fn runtimes(State(plane): Shared) -> Answer<Vec<wire::Runtime>> {
     Ok(Json(plane.runtimes().await?))
+}
+
+async fn diagnose(
+    State(plane): Shared,
+    Json(which): Json<wire::Diagnose>,
+) -> Answer<crate::credentials::report::Report> {
+    Ok(Json(plane.diagnose(&which).await?))
 }
 
 async fn prune(State(plane): Shared, Json(prune): Json<wire::Prune>) -> Answer<wire::Pruned> {

@@ -42,6 +42,7 @@ impl Plane {
                 .filter_map(|t| Some((t.word().to_owned(), entry.model_tiers.get(t)?.raw().to_owned())))
                 .collect(),
             auth_profile: entry.auth_profile.as_ref().map(|p| p.raw().to_owned()),
+            credential: self.credential(name, entry),
             permissions: [Mode::Batch, Mode::Stream]
                 .map(|m| (m.word().to_owned(), entry.permissions_for(m)))
                 .into(),
@@ -65,6 +66,25 @@ impl Plane {
             },
         }
         row
+    }
+}
+
+impl Plane {
+    /// Which credential a runtime would use on the default backend.
+    fn credential(&self, name: &str, config: &RuntimeConfig) -> String {
+        let backend = self.env.launcher.config().map(|l| l.config.runtime.backend.word());
+        let adapter = config.adapter.as_deref().unwrap_or(name);
+        let chosen = crate::config::Chosen { name, adapter, config };
+        let plan = backend.and_then(|b| self.credentials(chosen, b, &super::diagnose::nothing()));
+        match plan {
+            Ok(plan) => {
+                let report = plan.report();
+                let bad =
+                    if report.ok { "" } else { "; a spawn would fail: `fracta auth diagnose` says why" };
+                format!("{}{bad}", report.summary)
+            }
+            Err(p) => p.message,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::plane::Plane;
 use crate::config::{self, WorkspaceKind as Configured};
 use crate::control::wire::{self, Code, Problem, Spawn};
+use crate::credentials::environment::Layer;
 use crate::event::journal::Journal;
 use crate::event::{Body, Fact};
 use crate::id::{self, AgentName};
@@ -52,13 +53,6 @@ impl Plane {
         let adapter = self.env.launcher.adapter(chosen.adapter)?;
         let mode = spawn.mode.unwrap_or(config.agents.default_mode);
         check_mode(adapter, mode)?;
-        if let Some(profile) = &entry.auth_profile {
-            let text = format!(
-                "runtime {runtime} names the credential profile {:?}, and this version of fracta does not carry profiles out yet; without auth_profile the CLI uses its own login and the inherited environment",
-                profile.raw()
-            );
-            return Err(problem(Code::Unsupported, text));
-        }
         let contract = spawn.contract.clone().filter(|c| !c.trim().is_empty());
         check_contract(mode, contract.as_deref())?;
         let model = entry
@@ -90,14 +84,29 @@ impl Plane {
             .launch(&spec, contract.as_deref().filter(|_| mode == Mode::Batch))
             .map_err(|r| problem(Code::Unsupported, r.0))?;
         let dir = self.layout.session_dir("SESSION");
+        let files = crate::session::settings::credentials_for(&backend, &dir);
+        let host = launch::inherited();
+        let credentials = launch::credentials(config, chosen, &backend, &host, &start, &spec.cwd, &files);
+        if let Some(why) = credentials.refusal() {
+            return Err(problem(Code::Unsupported, why));
+        }
+        let planned = credentials.planned();
         // Also looks whether everything is there that they need; the warnings are told by each run.
-        let settings = crate::session::settings::of(config, &name, adapter, &spec, &own_env, &dir)?;
+        let about = crate::session::settings::About {
+            config,
+            agent: &name,
+            runtime: adapter,
+            spec: &spec,
+            env: &planned,
+            helper: credentials.helper(),
+        };
+        let settings = crate::session::settings::of(&about, &dir)?.settings;
         launch::insert_args(&mut start, &spec, &settings.args);
-        let mut env: Vec<String> = start.env.iter().map(|(k, _)| k.to_string_lossy().into_owned()).collect();
-        env.extend(own_env.into_iter().map(|(k, _)| k));
-        env.extend(settings.env.iter().map(|(k, _)| k.to_string_lossy().into_owned()));
-        let mut seen = std::collections::BTreeSet::new();
-        env.retain(|name| seen.insert(name.clone()));
+        let own = planned.iter().filter(|(_, v)| v.from != Layer::Inherited).map(|(name, _)| name);
+        let names = own.chain(settings.env.iter().map(|(name, _)| name.as_os_str()));
+        let names: std::collections::BTreeSet<String> =
+            names.map(|name| name.to_string_lossy().into_owned()).collect();
+        let env = names.into_iter().filter(|name| name != "PWD").collect();
         Ok(Decided {
             name,
             runtime: runtime.to_owned(),

@@ -35,6 +35,13 @@ pub(super) trait Dialect: Send + Sync {
     fn failed(&mut self, status: u16, body: &Value) -> Vec<Event>;
     /// The reply is whole. Tokens are an estimate of four bytes each.
     fn close(&mut self) -> Vec<Event>;
+    fn content_type(&self) -> &'static str {
+        "text/event-stream"
+    }
+    /// An event as it travels: server-sent.
+    fn frame(&self, name: &str, data: &Value) -> Vec<u8> {
+        format!("event: {name}\ndata: {data}\n\n").into_bytes()
+    }
     /// Translates a step that calls a tool into the tool that this caller offers; a text where it
     /// offers none that could do it.
     fn translate(&self, step: &super::Step, turn: &Turn) -> Result<Call, String>;

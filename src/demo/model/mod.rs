@@ -1,7 +1,8 @@
 //! A scripted model endpoint: `POST /v1/responses` (OpenAI Responses, called by Codex) and
 //! `POST /v1/messages` (Anthropic Messages, called by Claude Code and OpenCode), both as server-sent
-//! events. What it answers is decided by a [`Script`] that sees every request as a [`Turn`].
+//! events; and both of Bedrock's streams. What it answers is decided by a [`Script`] that sees every request as a [`Turn`].
 
+mod bedrock;
 mod dialect;
 mod gate;
 mod messages;

@@ -110,7 +110,7 @@ impl Player {
     async fn send(&self, events: Vec<Event>) -> Result<(), Over> {
         let mut bytes = Vec::new();
         for (name, data) in events {
-            bytes.extend_from_slice(format!("event: {name}\ndata: {data}\n\n").as_bytes());
+            bytes.append(&mut self.dialect.frame(name, &data));
         }
         tokio::select! {
             () = self.stop.cancelled() => Err(Over),

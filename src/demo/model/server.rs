@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::dialect::{Dialect, Tokens};
 use super::play::Player;
 use super::turn::{Api, Turn, Walk, find_cwd};
-use super::{Script, Step, messages, responses};
+use super::{Script, Step, bedrock, messages, responses};
 
 /// Largest request that is read, in bytes.
 const MAX_REQUEST: usize = 16 << 20;
@@ -188,9 +188,16 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let body: Value = serde_json::from_slice(&raw).unwrap_or(Value::Null);
     let number = shared.record(&head, &body);
     let path = head.uri.path().trim_end_matches('/');
+    if let Some((model, face)) = bedrock::route(path) {
+        let body = bedrock::as_messages(&body, &model, face);
+        return messages_turn(&shared, &head, number, &body, raw.len(), Some(face));
+    }
     match (head.method.as_str(), path) {
         ("POST", "/v1/responses") => responses_turn(&shared, &head, number, &body, raw.len()),
-        ("POST", "/v1/messages") => messages_turn(&shared, number, &body, raw.len()),
+        ("POST", "/v1/messages") => messages_turn(&shared, &head, number, &body, raw.len(), None),
+        ("GET", "/inference-profiles") => {
+            axum::Json(json!({"inferenceProfileSummaries": []})).into_response()
+        }
         ("POST", "/v1/messages/count_tokens") => {
             axum::Json(json!({"input_tokens": raw.len() / 4})).into_response()
         }
@@ -214,6 +221,7 @@ fn responses_turn(
     let tools = responses::tools(body);
     let mut turn = turn_of(Api::Responses, number, body, walk, first);
     turn.tools = tools;
+    turn.key = key(head);
     let poll = responses::poll(&turn);
     turn.log = responses::fold_polls(turn.log);
     let steps = poll.map_or_else(|| shared.script.reply(&turn), |step| vec![step]);
@@ -221,15 +229,33 @@ fn responses_turn(
     answer(shared, Box::new(dialect), turn, steps)
 }
 
-fn messages_turn(shared: &Arc<Shared>, number: u64, body: &Value, size: usize) -> Response {
+fn messages_turn(
+    shared: &Arc<Shared>,
+    head: &axum::http::request::Parts,
+    number: u64,
+    body: &Value,
+    size: usize,
+    face: Option<bedrock::Face>,
+) -> Response {
     let mut turn = turn_of(Api::Messages, number, body, messages::walk(body), None);
     turn.tools = messages::tools(body);
+    turn.key = key(head);
     let steps = match messages::side_answer(body) {
         Some(text) => vec![Step::text(text)],
         None => shared.script.reply(&turn),
     };
-    let dialect = messages::Writer::new(number, &turn.model, Tokens::of_request(size));
-    answer(shared, Box::new(dialect), turn, steps)
+    let inner = messages::Writer::new(number, &turn.model, Tokens::of_request(size));
+    match face {
+        None => answer(shared, Box::new(inner), turn, steps),
+        Some(face) => answer(shared, Box::new(bedrock::Bedrock { inner, face }), turn, steps),
+    }
+}
+
+/// The credential of a request.
+fn key(head: &axum::http::request::Parts) -> Option<String> {
+    let of = |name: &str| head.headers.get(name)?.to_str().ok();
+    let bearer = of("authorization").map(|v| v.strip_prefix("Bearer ").unwrap_or(v));
+    bearer.or_else(|| of("x-api-key")).map(str::to_owned)
 }
 
 fn turn_of(api: Api, number: u64, body: &Value, mut walk: Walk, first: Option<usize>) -> Turn {
@@ -237,7 +263,7 @@ fn turn_of(api: Api, number: u64, body: &Value, mut walk: Walk, first: Option<us
     let (users, prompt, log) = walk.split(first);
     let model = body["model"].as_str().unwrap_or_default().to_owned();
     let cwd = find_cwd(&system);
-    Turn { number, api, model, system, users, prompt, log, tools: Vec::new(), cwd }
+    Turn { number, api, model, system, users, prompt, log, tools: Vec::new(), cwd, key: None }
 }
 
 fn answer(shared: &Arc<Shared>, dialect: Box<dyn Dialect>, turn: Turn, steps: Vec<Step>) -> Response {
@@ -246,6 +272,7 @@ fn answer(shared: &Arc<Shared>, dialect: Box<dyn Dialect>, turn: Turn, steps: Ve
         return (status, axum::Json(body.clone())).into_response();
     }
     let (tx, rx) = mpsc::channel::<io::Result<Bytes>>(PIECES);
+    let content_type = dialect.content_type();
     let player = Player { dialect, body: tx, turn, stop: shared.stop.clone() };
     tokio::spawn(player.play(steps));
     let pieces = stream::unfold(rx, |mut rx| async move {
@@ -256,7 +283,7 @@ fn answer(shared: &Arc<Shared>, dialect: Box<dyn Dialect>, turn: Turn, steps: Ve
         }
         Some((piece, rx))
     });
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-cache")];
     (headers, Body::from_stream(pieces)).into_response()
 }
 

@@ -30,6 +30,8 @@ pub struct Turn {
     pub tools: Vec<ToolDef>,
     /// The CLI's working folder, where the request tells it.
     pub cwd: Option<String>,
+    /// The credential that came with the request: the bearer token, else the API key.
+    pub key: Option<String>,
 }
 
 /// One thing that happened in a turn.

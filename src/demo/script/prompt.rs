@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `fracta:say 200 words` | that many words of prose |
 //! | `fracta:say TEXT` | the text; `\n` is a line break |
+//! | `fracta:key` | the credential that came with the request, as a text |
 //! | `fracta:pace CHARS MS` | the texts after it come CHARS characters at a time, MS milliseconds apart (16, 0) |
 //! | `fracta:think TEXT` | a reasoning summary |
 //! | `fracta:run COMMAND` | runs a command with the caller's shell tool |
@@ -58,10 +59,10 @@ impl PromptScript {
     }
 
     /// The steps of a prompt, all of them.
-    fn steps(&self, prompt: &str) -> Vec<Step> {
+    fn steps(&self, turn: &Turn) -> Vec<Step> {
         let (mut chunk, mut delay) = (16, Duration::ZERO);
         let mut out = Vec::new();
-        for line in prompt.lines() {
+        for line in turn.prompt.lines() {
             let Some(directive) = line.trim().strip_prefix("fracta:") else { continue };
             let (word, rest) = directive.split_once(' ').unwrap_or((directive, ""));
             if word == "pace" {
@@ -72,6 +73,7 @@ impl PromptScript {
             }
             out.push(match word {
                 "say" => Step::Text { text: said(rest), chunk, delay },
+                "key" => Step::Text { text: turn.key.clone().unwrap_or_default(), chunk, delay },
                 "think" => Step::Reasoning { text: unescaped(rest) },
                 "run" => Step::Shell { command: rest.to_owned() },
                 "runs" => Step::Together(
@@ -94,7 +96,7 @@ impl PromptScript {
 
 impl Script for PromptScript {
     fn reply(&self, turn: &Turn) -> Vec<Step> {
-        let mut steps = self.steps(&turn.prompt);
+        let mut steps = self.steps(turn);
         if steps.is_empty() {
             steps.push(Step::Text { text: prose::answer(&turn.prompt), chunk: 16, delay: Duration::ZERO });
         }

@@ -1,4 +1,5 @@
-//! MCP servers and allowed tools as two files of the session, which Claude reads besides the user's own.
+//! MCP servers, allowed tools and the helper for keys as two files of the session, which Claude reads besides the
+//! user's own.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +7,9 @@ use super::super::settings::{
     McpTransport, NOT_NOTATION, PrivateFile, Settings, SettingsRequest, Tool, untranslated,
 };
 use super::super::{Mode, Permissions};
+use crate::credentials::plan::Helper;
 
+const TTL: &str = "CLAUDE_CODE_API_KEY_HELPER_TTL_MS";
 const MCP: &str = "claude-mcp.json";
 const SETTINGS: &str = "claude-settings.json";
 
@@ -30,19 +33,17 @@ pub(super) fn settings(request: &SettingsRequest<'_>) -> Settings {
         word.push(value);
         word
     };
-    if !allow.is_empty() {
-        // Claude takes one settings file; where the runtime's command names one, rules go another way.
-        let named = request.command.iter().any(|word| {
-            let word = word.to_string_lossy();
-            word == "--settings" || word.starts_with("--settings=")
-        });
-        if named {
-            out.args.extend(allow.iter().map(|rule| option("--allowedTools", rule.into())));
-        } else {
-            let content = json!({"permissions": {"allow": allow}}).to_string();
-            out.files.push(PrivateFile { name: SETTINGS, content });
-            out.args.push(option("--settings", path(SETTINGS)));
-        }
+    // Claude takes one settings file; where the runtime's command names one, rules go another way. (A helper has
+    // no other: such a runtime is refused before.)
+    let named = request.command.iter().any(|word| {
+        let word = word.to_string_lossy();
+        word == "--settings" || word.starts_with("--settings=")
+    });
+    if named {
+        out.args.extend(allow.iter().map(|rule| option("--allowedTools", rule.into())));
+    } else if let Some(content) = content(&allow, request.helper) {
+        out.files.push(PrivateFile { name: SETTINGS, content });
+        out.args.push(option("--settings", path(SETTINGS)));
     }
     if !request.mcp.is_empty() {
         let servers: Map<String, Value> = request
@@ -67,6 +68,20 @@ pub(super) fn settings(request: &SettingsRequest<'_>) -> Settings {
     out
 }
 
+/// The settings file; none where there is nothing to say.
+fn content(allow: &[String], helper: Option<&Helper>) -> Option<String> {
+    let mut all = Map::new();
+    if !allow.is_empty() {
+        all.insert("permissions".to_owned(), json!({"allow": allow}));
+    }
+    if let Some(helper) = helper {
+        all.insert("apiKeyHelper".to_owned(), json!(helper.command));
+        // Also in the environment; but `env` of the user's own settings would come over that.
+        all.insert("env".to_owned(), json!({TTL: helper.ttl_ms.to_string()}));
+    }
+    (!all.is_empty()).then(|| Value::Object(all).to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::settings::tests::settings;
@@ -86,6 +101,18 @@ mod tests {
         assert_eq!(content(1)["mcpServers"]["local"], local);
         assert_eq!(s.warnings.len(), 1);
         assert!(s.warnings[0].contains("\"Bash(\""));
+    }
+
+    #[test]
+    fn the_helper_is_in_the_same_file() {
+        let helper = Helper { command: "key 'x'".to_owned(), ttl_ms: 1500 };
+        let of = |allow: &[String]| {
+            serde_json::from_str::<Value>(&content(allow, Some(&helper)).unwrap()).unwrap()
+        };
+        let ttl = json!({"CLAUDE_CODE_API_KEY_HELPER_TTL_MS": "1500"});
+        assert_eq!(of(&[]), json!({"apiKeyHelper": "key 'x'", "env": ttl}));
+        assert_eq!(of(&["Read".to_owned()])["permissions"], json!({"allow": ["Read"]}));
+        assert_eq!(content(&[], None), None);
     }
 
     #[test]

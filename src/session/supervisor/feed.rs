@@ -79,12 +79,16 @@ impl Supervisor {
             self.after.sends_of = raw.or(self.after.sends_of);
         }
         let mut facts = out.facts;
+        facts.iter_mut().for_each(|fact| self.mask.fact(fact));
         for (id, outcome) in out.deliveries {
             let Some(at) = self.in_flight.iter().position(|m| m.record.id == id) else { continue };
             let message = self.in_flight.remove(at);
             let (delivery, reason) = match outcome {
                 Ok(()) => (Delivery::Accepted, None),
-                Err(why) => (Delivery::Rejected, Some(why)),
+                Err(mut why) => {
+                    self.mask.string(&mut why);
+                    (Delivery::Rejected, Some(why))
+                }
             };
             facts.push(Fact::from(user_message(&message, delivery, reason.clone())));
             self.after.settled.push((message, delivery, reason));

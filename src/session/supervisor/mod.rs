@@ -123,7 +123,11 @@ pub struct Supervisor {
     entry: Arc<Entry>,
     journal: Journal,
     inbox: mpsc::Receiver<Ask>,
+    /// Asks that came while a process was being prepared; at most [`INBOX`].
+    postponed: VecDeque<Ask>,
     run: Option<run::Run>,
+    /// Secrets of the newest process, not to be told.
+    mask: crate::credentials::mask::Mask,
     /// Number of the last process; the next one is one more.
     runs: u32,
     /// Not yet handed over, oldest first.
@@ -187,7 +191,9 @@ impl Supervisor {
             entry,
             journal,
             inbox,
+            postponed: VecDeque::new(),
             run: None,
+            mask: crate::credentials::mask::Mask::default(),
             runs: 0,
             queue: VecDeque::new(),
             in_flight: Vec::new(),
@@ -227,6 +233,9 @@ impl Supervisor {
 
     /// Waits for the next thing and does it. Asks go first: a flood of output delays nobody.
     async fn step(&mut self) {
+        if let Some(ask) = self.postponed.pop_front() {
+            return self.ask(ask).await;
+        }
         let stalled = self.stalled.as_ref().map(|s| s.retry);
         let deadline = self.abort.as_ref().map(|a| a.deadline);
         let unread = stalled.is_none() && self.run.as_ref().is_some_and(run::Run::has_unread);

@@ -146,6 +146,8 @@ impl Supervisor {
     /// No process is left that anything is to be learned of.
     async fn nothing_to_adopt(&mut self) {
         self.catch_up = None;
+        // Killed while it prepared a process, a control plane leaves that one's files.
+        crate::session::settings::remove(&self.entry.dir);
         let handed_over = !self.in_flight.is_empty();
         self.unconfirm("the control plane was restarted before the runtime confirmed the message").await;
         if self.entry.live().state.state != State::Unknown || !self.queue.is_empty() {
@@ -179,6 +181,7 @@ impl Supervisor {
             (Err(p), _) => return self.cannot_adopt(&p.message),
             (_, Err(e)) => return self.cannot_adopt(&format!("cannot read raw.jsonl: {e}")),
         };
+        self.mask = crate::session::settings::mask(&self.entry.dir);
         // What it sends first was sent when the process was started.
         protocol.open(&mut Output::default());
         let resume = self.catch_up.as_ref().and_then(|c| c.resume).filter(|r| r.raw_offset >= start);

@@ -2,13 +2,15 @@
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 
-use super::{Place, Supervisor, problem};
+use super::{Ask, Place, Supervisor, problem};
 use crate::backend::local::RAW_FILE;
 use crate::backend::{Control, Link, Notice};
 use crate::control::wire::Code;
 use crate::event::{Body, Delivery, Fact, Outcome};
 use crate::runtime::{Mode, Output, Protocol};
+use crate::session::launch::Prepared;
 use crate::session::state::State;
 use crate::store::MessageStatus;
 use crate::transport::Exit;
@@ -50,6 +52,21 @@ pub(super) enum Ending {
     Lost(String),
 }
 
+/// Why there is no process.
+pub(super) enum NotStarted {
+    Failed(String),
+    /// Nobody wants it any more.
+    Stopped(&'static str),
+    /// The control plane ends: the next one starts it.
+    Later,
+}
+
+impl From<String> for NotStarted {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
 impl Run {
     pub fn has_unread(&self) -> bool {
         self.read() < self.grown
@@ -76,15 +93,11 @@ pub(super) async fn next_notice(run: &mut Option<Run>) -> Option<Notice> {
 
 impl Supervisor {
     /// Starts a process. In batch mode it is the turn of `message`.
-    pub(super) async fn start_run(&mut self, message: Option<(&str, &str)>) -> Result<(), String> {
+    pub(super) async fn start_run(&mut self, message: Option<(&str, &str)>) -> Result<(), NotStarted> {
         let number = self.runs + 1;
         let token = self.entry.live().state.resume_token.clone();
-        let prepared = self
-            .env
-            .launcher
-            .prepare(&self.entry, number, token, message.map(|m| m.1))
-            .await
-            .map_err(|p| p.message)?;
+        let prepared = self.prepare(number, token, message.map(|m| m.1)).await?;
+        self.mask = prepared.mask;
         let mut warnings = prepared.warnings;
         if number > 1 && !prepared.runtime.capabilities().resume {
             let adapter = prepared.runtime.adapter();
@@ -104,7 +117,7 @@ impl Supervisor {
         self.runs = number;
         let start = link.raw_start();
         let reader = RawReader::open(&self.entry.dir.join(RAW_FILE), start)
-            .map_err(|e| format!("cannot read raw.jsonl: {e}"))?;
+            .map_err(|e| NotStarted::from(format!("cannot read raw.jsonl: {e}")))?;
         tracing::info!(agent = %self.entry.record.name, session = self.session(), run = number, pid = link.pid(), "process started");
         let mut out = Output::default();
         protocol.open(&mut out);
@@ -125,6 +138,46 @@ impl Supervisor {
         });
         self.take(out, None).await;
         Ok(())
+    }
+
+    /// Prepares a process, which may take a credential helper's whole patience: who wants the agent ended does not
+    /// wait for that. What is asked meanwhile has its turn afterwards.
+    async fn prepare(
+        &mut self,
+        number: u32,
+        token: Option<String>,
+        prompt: Option<&str>,
+    ) -> Result<Prepared, NotStarted> {
+        let (env, entry) = (Arc::clone(&self.env), Arc::clone(&self.entry));
+        let mut preparing = std::pin::pin!(env.launcher.prepare(&entry, number, token, prompt));
+        loop {
+            let room = self.postponed.len() < super::INBOX;
+            tokio::select! {
+                biased;
+                done = &mut preparing => return done.map_err(|p| p.message.into()),
+                ask = self.inbox.recv(), if room => match ask {
+                    Some(Ask::Abort { reply }) => {
+                        // With the end of the start it is done.
+                        let _ = reply.send(Ok(()));
+                        return Err(NotStarted::Stopped("aborted by a person before it began"));
+                    }
+                    Some(ask) => {
+                        let end = match &ask {
+                            Ask::Kill { .. } | Ask::Shutdown { agents: true, .. } => {
+                                Some(NotStarted::Stopped("ended before it began"))
+                            }
+                            Ask::Shutdown { agents: false, .. } => Some(NotStarted::Later),
+                            Ask::Say { .. } | Ask::Answer { .. } | Ask::Abort { .. } => None,
+                        };
+                        self.postponed.push_back(ask);
+                        if let Some(end) = end {
+                            return Err(end);
+                        }
+                    }
+                    None => return Err(NotStarted::Later),
+                },
+            }
+        }
     }
 
     /// A notice of the link, or its loss.
@@ -158,7 +211,8 @@ impl Supervisor {
         self.read_last_piece().await;
         let Some(run) = self.run.take() else { return };
         crate::session::settings::remove(&self.entry.dir);
-        let (state, reason) = self.verdict(&run);
+        let (state, mut reason) = self.verdict(&run);
+        reason.iter_mut().for_each(|why| self.mask.string(why));
         let outcome = match state {
             State::Stopped => Outcome::Interrupted,
             _ => Outcome::Failed,
@@ -239,15 +293,36 @@ impl Supervisor {
     }
 
     /// Reports that a process could not be started; the turn's message is refused.
-    pub(super) async fn start_failed(&mut self, message: Option<super::Message>, why: String) {
+    pub(super) async fn start_failed(&mut self, message: Option<super::Message>, not: NotStarted) {
+        let (why, state) = match not {
+            NotStarted::Failed(why) => (why, State::Failed),
+            NotStarted::Stopped(why) => (why.to_owned(), State::Stopped),
+            NotStarted::Later => return self.start_later(message).await,
+        };
         tracing::warn!(agent = %self.entry.record.name, reason = why, "cannot start");
         self.place = Place::None;
         crate::session::settings::remove(&self.entry.dir);
         if let Some(m) = message {
             self.settle(m, None, Delivery::Rejected, Some(why.clone())).await;
         }
-        self.state_fact(Body::SessionEnded { state: State::Failed, reason: Some(why) });
+        self.state_fact(Body::SessionEnded { state, reason: Some(why) });
         self.reject_queue("the agent cannot be started").await;
+    }
+
+    /// Leaves a start to the next control plane: the message waits as it did.
+    async fn start_later(&mut self, message: Option<super::Message>) {
+        self.place = Place::None;
+        let Some(mut message) = message else { return };
+        match self.env.store.set_message(&message.record.id, MessageStatus::Queued).await {
+            Ok(()) => {
+                message.record.status = MessageStatus::Queued;
+                self.queue.push_front(message);
+            }
+            Err(e) => {
+                let why = format!("the control plane ended before it began, and cannot write that down: {e}");
+                self.settle(message, None, Delivery::Rejected, Some(why)).await;
+            }
+        }
     }
 
     /// The reason for refusing what needs a running turn.

@@ -8,6 +8,6 @@ mod hostile_real_cli;
 mod idle_real_cli;
 mod inbox_real_cli;
 mod loss_real_cli;
-mod pty;
+pub mod pty;
 mod restore_real_cli;
 mod sizes_real_cli;

@@ -42,6 +42,8 @@ const GOING: Duration = Duration::from_secs(15);
 /// Runs the shim: the whole of the process that `fracta shim` is. Called by `main` before anything else,
 /// without threads.
 pub fn main() -> ExitCode {
+    // It holds its agent's environment; and the agent inherits this.
+    crate::credentials::no_core_dumps();
     let Some(sock) = control_plane() else {
         let _ = io::stderr()
             .write_all(b"fracta shim is started by fracta itself; to start an agent use `fracta spawn`\n");
@@ -185,7 +187,7 @@ fn read_spec(sock: &mut UnixStream) -> Result<ShimSpec, String> {
     if kind != frame::SPEC || len > frame::MAX_SPEC {
         return Err("the shim was not told what to run: another program started it".to_owned());
     }
-    let mut body = vec![0; len];
+    let mut body = secrecy::zeroize::Zeroizing::new(vec![0; len]);
     sock.read_exact(&mut body).map_err(bad)?;
     serde_json::from_slice(&body).map_err(|e| failed("understand what to run", e))
 }
