@@ -155,8 +155,7 @@ impl Mask {
     fn piece(&mut self, item: &str, piece: &str) -> String {
         let mut text = self.held.remove(item).unwrap_or_default();
         text.push_str(piece);
-        let hold = self.hold(&text);
-        let rest = text.split_off(text.len() - hold);
+        let rest = text.split_off(self.cut(&text));
         if !rest.is_empty() {
             if self.held.len() >= STREAMS {
                 self.held.pop_first();
@@ -164,6 +163,22 @@ impl Mask {
             self.held.insert(item.to_owned(), rest);
         }
         self.text(&text).unwrap_or(text)
+    }
+
+    /// Where what is held back begins: never within a value, whose parts would not be known again.
+    fn cut(&self, text: &str) -> usize {
+        let cut = text.len() - self.hold(text);
+        if cut == text.len() {
+            return cut;
+        }
+        let over = self.kept.find(text.as_bytes()).into_iter().find(|h| h.start < cut && cut < h.end);
+        let longest = self.kept.entries.iter().map(|e| e.len).max().unwrap_or(0);
+        match over {
+            // Values over one another without an end are not held back without one.
+            Some(hit) if text.len() - hit.start > 4 * longest => hit.end,
+            Some(hit) => hit.start,
+            None => cut,
+        }
     }
 
     /// How many bytes at the end may be the beginning of a value.
