@@ -111,7 +111,9 @@ fn the_end_of_a_value_that_could_begin_one_again_does_not_uncover_it() {
     assert_eq!(stream(&mut after, &["open sesamebar", " yes"]).concat(), "[secret k0]bar ");
     // What is held back stays bounded, also where a value lies over itself again and again.
     let mut m = mask(&["aaaaaaaa"]);
-    assert!(!stream(&mut m, &["a".repeat(200).as_str()]).concat().contains('a'.to_string().repeat(8).as_str()));
+    assert!(
+        !stream(&mut m, &["a".repeat(200).as_str()]).concat().contains('a'.to_string().repeat(8).as_str())
+    );
     assert!(m.held.values().all(|h| h.len() <= 32), "{:?}", m.held);
 }
 
