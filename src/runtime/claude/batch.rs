@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::reader::Reader;
 use crate::event::Body;
 use crate::runtime::json::raw;
-use crate::runtime::{Command, Input, Output, Protocol, Refused, SessionSpec};
+use crate::runtime::{Input, Output, Protocol, SessionSpec};
 
 /// The state machine of one batch process.
 #[derive(Debug)]
@@ -39,22 +39,6 @@ impl Protocol for Batch {
         };
         out.deliveries.extend(self.message.take().map(|message| (message, fate)));
     }
-
-    fn command(&mut self, command: &Command, _out: &mut Output) -> Result<(), Refused> {
-        let why = match command {
-            Command::StartTurn { .. } => "a batch process runs one turn; the next turn is a new process",
-            Command::Steer { .. } => super::NO_STEER,
-            Command::Interrupt => "a batch turn is ended by ending its process",
-            Command::Answer { .. } => "a batch turn asks nothing; use mode stream to answer requests",
-        };
-        Err(Refused(why.to_owned()))
-    }
-
-    fn ready(&self) -> bool {
-        true
-    }
-
-    fn resumed(&mut self, _out: &mut Output) {}
 
     fn fatal(&self) -> Option<&str> {
         self.reader.fatal()

@@ -1,6 +1,10 @@
 //! Why a claude process died or a turn failed, in words that say what to do.
 
+use crate::text::summary;
 use crate::transport::Exit;
+
+/// Most of a line that is shown, in characters.
+const MAX: usize = 400;
 
 /// One line for a person: what the CLI said last that means something, and how it ended.
 pub(super) fn reason(stderr: &str, exit: &Exit) -> String {
@@ -16,7 +20,7 @@ pub(super) fn reason(stderr: &str, exit: &Exit) -> String {
     }
     let marked = lines.iter().rev().find(|l| l.to_lowercase().contains("error"));
     match lines.iter().find(|l| advice(l).is_some()).or(marked).or(lines.last()) {
-        Some(line) => format!("{} ({how})", clear(&cut(line))),
+        Some(line) => format!("{} ({how})", clear(&summary(line, MAX))),
         None => how,
     }
 }
@@ -67,14 +71,6 @@ fn meaningful(line: &str) -> bool {
     let lower = line.to_lowercase();
     !line.is_empty()
         && !["warning", "at ", "(node:", "(use `node", "node.js v"].iter().any(|n| lower.starts_with(n))
-}
-
-fn cut(line: &str) -> String {
-    const MAX: usize = 400;
-    match line.char_indices().nth(MAX) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line.to_owned(),
-    }
 }
 
 #[cfg(test)]

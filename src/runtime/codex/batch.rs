@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::items::{self, as_text, raw};
 use super::rpc::{owned, text};
 use crate::event::{Body, Fact, Outcome, Plan, PlanStatus, PlanStep, Role};
-use crate::runtime::{Command, Input, Output, Protocol, Refused, SessionSpec};
+use crate::runtime::{Input, Output, Protocol, SessionSpec};
 
 /// The state machine of one batch process. What it needs to know is in the lines; it keeps nothing.
 #[derive(Debug)]
@@ -170,22 +170,4 @@ impl Protocol for Batch {
             _ => self.fact(raw(line), out),
         }
     }
-
-    fn command(&mut self, command: &Command, _out: &mut Output) -> Result<(), Refused> {
-        let why = match command {
-            Command::StartTurn { .. } => "a batch process runs one turn; the next turn is a new process",
-            Command::Steer { .. } => {
-                "a batch turn cannot be steered; use mode stream, or say it after the turn"
-            }
-            Command::Interrupt => "a batch turn is ended by ending its process",
-            Command::Answer { .. } => "a batch turn asks nothing; use mode stream to answer requests",
-        };
-        Err(Refused(why.to_owned()))
-    }
-
-    fn ready(&self) -> bool {
-        true
-    }
-
-    fn resumed(&mut self, _out: &mut Output) {}
 }

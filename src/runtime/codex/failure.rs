@@ -1,6 +1,10 @@
 //! Why a codex process died, read from its last words.
 
+use crate::text::summary;
 use crate::transport::Exit;
+
+/// Most of a line that is shown, in characters.
+const MAX: usize = 400;
 
 /// One line for a person: what the CLI said last that means something, and how it ended.
 pub(super) fn reason(stderr: &str, exit: &Exit) -> String {
@@ -18,15 +22,18 @@ pub(super) fn reason(stderr: &str, exit: &Exit) -> String {
         lines.iter().position(|l| l.contains("config.toml") && l.to_lowercase().contains("error"))
     {
         let detail = lines[at..].iter().take(2).copied().collect::<Vec<_>>().join(" ");
-        return format!("codex cannot read its configuration: {} ({how})", cut(&detail));
+        return format!("codex cannot read its configuration: {} ({how})", summary(&detail, MAX));
     }
     if let Some(line) = lines.iter().rev().find(|l| unauthorised(l)) {
-        return format!("codex is not logged in: {} ({how}); run `codex login` or set its key", cut(line));
+        return format!(
+            "codex is not logged in: {} ({how}); run `codex login` or set its key",
+            summary(line, MAX)
+        );
     }
     // What is marked as an error says more than whatever came after it.
     let marked = lines.iter().rev().find(|l| l.to_lowercase().starts_with("error") || l.contains(" ERROR "));
     match marked.or(lines.last()) {
-        Some(line) => format!("{} ({how})", cut(line)),
+        Some(line) => format!("{} ({how})", summary(line, MAX)),
         None => how,
     }
 }
@@ -53,14 +60,6 @@ fn unauthorised(line: &str) -> bool {
     ["401 unauthorized", "not logged in", "missing environment variable", "codex login", "invalid_api_key"]
         .iter()
         .any(|w| lower.contains(w))
-}
-
-fn cut(line: &str) -> String {
-    const MAX: usize = 400;
-    match line.char_indices().nth(MAX) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::json::{self, error_text, owned, raw, text};
 use super::steps::Steps;
 use super::tools;
 use crate::event::{Body, Fact, Outcome, Role};
-use crate::runtime::{Command, Input, Output, Protocol, Refused, SessionSpec};
+use crate::runtime::{Input, Output, Protocol, SessionSpec};
 
 /// The state machine of one batch process.
 #[derive(Debug)]
@@ -118,22 +118,6 @@ impl Protocol for Batch {
             None => self.fact(raw(line), out),
         }
     }
-
-    fn command(&mut self, command: &Command, _out: &mut Output) -> Result<(), Refused> {
-        let why = match command {
-            Command::StartTurn { .. } => "a batch process runs one turn; the next turn is a new process",
-            Command::Steer { .. } => "a batch turn cannot be steered; say it after the turn",
-            Command::Interrupt => "a batch turn is ended by ending its process",
-            Command::Answer { .. } => "a batch turn asks nothing; use mode stream to answer requests",
-        };
-        Err(Refused(why.to_owned()))
-    }
-
-    fn ready(&self) -> bool {
-        true
-    }
-
-    fn resumed(&mut self, _out: &mut Output) {}
 
     fn fatal(&self) -> Option<&str> {
         self.fatal.as_deref()
