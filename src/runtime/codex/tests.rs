@@ -181,7 +181,7 @@ mod batch {
         assert!(
             b.command(Command::Steer { message: "m".into(), text: "x".into() })
                 .unwrap_err()
-                .contains("stream")
+                .contains("fracta say")
         );
         assert!(b.command(message("x")).is_err() && b.command(Command::Interrupt).is_err());
     }

@@ -25,8 +25,8 @@ impl Supervisor {
         // The list shows what was open before the restart, so it can be answered before the adapter knows of it.
         let of_the_turn =
             matches!(ask, Ask::Answer { .. } | Ask::Abort { .. } | Ask::Say { steer: true, .. });
-        if of_the_turn && self.is_catching_up() && self.early.len() < super::INBOX {
-            return self.early.push(ask);
+        if of_the_turn && self.is_catching_up() && self.postponed.len() < super::INBOX {
+            return self.postponed.push_back(ask);
         }
         match ask {
             Ask::Say { text, steer, reply } => self.say(text, steer, reply).await,
@@ -39,15 +39,6 @@ impl Supervisor {
             Ask::Shutdown { agents, reply } => self.shut_down(agents, reply).await,
         }
         self.publish();
-    }
-
-    /// What had to wait until the adapter knew again what is open.
-    pub(super) async fn ask_early(&mut self) {
-        if !self.early.is_empty() && !self.is_catching_up() {
-            for ask in std::mem::take(&mut self.early) {
-                self.ask(ask).await;
-            }
-        }
     }
 
     async fn say(&mut self, text: String, steer: bool, reply: Reply<Said>) {

@@ -123,7 +123,8 @@ pub struct Supervisor {
     entry: Arc<Entry>,
     journal: Journal,
     inbox: mpsc::Receiver<Ask>,
-    /// Asks that came while a process was being prepared; at most [`INBOX`].
+    /// Asks that came while a process was being prepared, or before the adapter knew again what was open; at
+    /// most [`INBOX`].
     postponed: VecDeque<Ask>,
     run: Option<run::Run>,
     /// Secrets of the newest process, not to be told.
@@ -141,8 +142,6 @@ pub struct Supervisor {
     end: End,
     after: feed::After,
     catch_up: Option<recover::CatchUp>,
-    /// Asked before the adapter knew again what was open: at most [`INBOX`].
-    early: Vec<Ask>,
     after_end: Option<asks::AfterEnd>,
     /// While the journal cannot be written, the process's end is not waited for any longer than this.
     end_by: Option<Instant>,
@@ -203,7 +202,6 @@ impl Supervisor {
             end: End::No,
             after: feed::After::default(),
             catch_up: None,
-            early: Vec::new(),
             after_end: None,
             end_by: None,
             warned: std::collections::BTreeSet::new(),
@@ -221,7 +219,6 @@ impl Supervisor {
             }
         }
         while self.end == End::No {
-            self.ask_early().await;
             self.pump().await;
             self.publish();
             self.step().await;
@@ -233,7 +230,9 @@ impl Supervisor {
 
     /// Waits for the next thing and does it. Asks go first: a flood of output delays nobody.
     async fn step(&mut self) {
-        if let Some(ask) = self.postponed.pop_front() {
+        if !self.is_catching_up()
+            && let Some(ask) = self.postponed.pop_front()
+        {
             return self.ask(ask).await;
         }
         let stalled = self.stalled.as_ref().map(|s| s.retry);
